@@ -1,0 +1,3 @@
+//! The data-plane program: `aditd gateway|agent|check`.
+
+fn main() {}

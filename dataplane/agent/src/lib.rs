@@ -1,0 +1,1 @@
+//! The on-premise end: judges each request by its snapshot and forwards it

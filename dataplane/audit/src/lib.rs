@@ -1,0 +1,1 @@
+//! Records of decisions and acts, each carrying the hash of the one before

@@ -1,0 +1,1 @@
+//! The cloud end: doors, authentication, routing; it can never grant

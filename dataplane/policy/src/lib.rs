@@ -1,0 +1,1 @@
+//! The rule language, its compiled table and the one function that decides

@@ -1,0 +1,1 @@
+//! Every wire format but the multiplexer and TLS, exactly as written

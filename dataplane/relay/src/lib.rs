@@ -1,0 +1,1 @@
+//! Joins two ends and says how it ended

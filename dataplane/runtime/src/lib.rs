@@ -1,0 +1,1 @@
+//! Shards, mailboxes, clock, buffers, drain, settings, logging and the admin endpoint

@@ -1,0 +1,1 @@
+//! JWT: verified with given keys at a given time

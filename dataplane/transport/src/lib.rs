@@ -1,0 +1,1 @@
+//! Tunnels on real sockets: dial, accept, and the one loop that feeds a tunnel

@@ -1,0 +1,1 @@
+//! TLS, hello and mux as one machine without a socket

@@ -1,0 +1,1 @@
+//! Journeys, interop, simulation, hostile catalogue and house rules
