@@ -1,0 +1,8 @@
+//! Stories of two ends: ours with ours, ours with rustls, ours with OpenSSL, and who is refused.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are tests"
+)]
+
+mod support;
