@@ -178,8 +178,7 @@ impl Handshake {
                     return Ok((consumed, Progress::Done));
                 }
                 Err(error) => {
-                    let visible = input.get_mut(consumed..consumed + window);
-                    self.drain_alert(visible.unwrap_or_default(), output);
+                    self.drain(output);
                     return Err(error);
                 }
             }
@@ -206,16 +205,22 @@ impl Handshake {
         Ok(self.shown)
     }
 
-    /// Takes the alert that rustls has queued with an error.
-    fn drain_alert(&mut self, visible: &mut [u8], output: &mut Vec<u8>) {
-        // Bounded, because rustls may meet the same record, and queue the same alert, again.
-        for _ in 0..DRAIN_STEPS_MAX {
-            let status = match &mut self.state {
-                State::Client(connection) => drain(connection.process_tls_records(visible), output),
-                State::Server(connection) => drain(connection.process_tls_records(visible), output),
-                State::Done(_) | State::Failed => return,
+    /// Takes what rustls has queued with an error: the alert, and perhaps a flight before it.
+    fn drain(&mut self, output: &mut Vec<u8>) {
+        // rustls must not be shown the offending record a second time: it would queue a second
+        // alert, and asserts that it never does. It sends before it reads, so as long as it has
+        // something to send no input is needed.
+        loop {
+            let sent = match &mut self.state {
+                State::Client(connection) if connection.wants_write() => {
+                    step(connection.process_tls_records(&mut []), output).1
+                }
+                State::Server(connection) if connection.wants_write() => {
+                    step(connection.process_tls_records(&mut []), output).1
+                }
+                State::Client(_) | State::Server(_) | State::Done(_) | State::Failed => return,
             };
-            if !status {
+            if !matches!(sent, Ok(Step::Again)) {
                 return;
             }
         }
@@ -340,20 +345,6 @@ fn step<Data>(
     (discard, next)
 }
 
-/// Like `step` after an error: true as long as there is something queued to send.
-fn drain<Data>(status: UnbufferedStatus<'_, '_, Data>, output: &mut Vec<u8>) -> bool {
-    match status.state {
-        Ok(ConnectionState::EncodeTlsData(mut data)) => {
-            encode(|room| data.encode(room), output).is_ok()
-        }
-        Ok(ConnectionState::TransmitTlsData(data)) => {
-            data.done();
-            true
-        }
-        _ => false,
-    }
-}
-
 /// Appends one chunk of rustls' to `output`: asks for its size first, then for its bytes.
 fn encode(
     mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
@@ -374,9 +365,6 @@ fn encode(
 fn ours(what: String) -> Error {
     rustls::Error::General(what).into()
 }
-
-/// Chunks rustls may have queued when it fails: a flight of its own and the alert.
-const DRAIN_STEPS_MAX: u32 = 16;
 
 impl fmt::Debug for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,4 +5,8 @@
     reason = "helpers of tests are tests"
 )]
 
+mod identity;
+mod openssl;
+mod ours;
+mod rustls_peer;
 mod support;
