@@ -1,1 +1,20 @@
-//! The cloud end: doors, authentication, routing; it can never grant
+//! The cloud end: doors, authentication, routing.
+//!
+//! A gateway finds the tunnel for a request and carries it there. It has no arrow to `policy`: what
+//! is allowed is judged by the agent alone, and nothing said here can widen it.
+#![forbid(unsafe_code)]
+
+mod authenticate;
+mod directory;
+mod door;
+mod listen;
+pub mod metrics;
+mod refuse;
+mod run;
+mod settings;
+mod shard;
+mod status;
+mod tunnels;
+
+pub use run::{Addresses, Gateway, StartError};
+pub use settings::{Limits, Settings};

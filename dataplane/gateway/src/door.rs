@@ -1,0 +1,118 @@
+//! From a caller to a stream: what all doors of applications share.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use adit_proto::connect::{Protocol, Request, RequestId};
+use adit_proto::refusal::Refusal;
+use adit_transport::Link;
+use adit_transport::link::OpenRefused;
+use adit_transport::{Stream, StreamError};
+
+use crate::directory::{Busy, Entry};
+use crate::shard::Shard;
+
+/// Where the next stream of a caller goes.
+pub(crate) enum Route {
+    /// On a tunnel of this shard.
+    Here(Rc<Link>, Arc<Entry>),
+    /// On a tunnel of that shard: the connection must be moved.
+    Shard(usize),
+    /// Nowhere.
+    Nowhere,
+}
+
+/// A stream and its share in the tunnel's load.
+pub(crate) struct Opened {
+    pub(crate) stream: Stream,
+    pub(crate) _busy: Busy,
+}
+
+/// Finds the tunnel for a new stream. `only_here` keeps a connection from being moved twice.
+pub(crate) fn route(
+    shard: &Shard,
+    subaccount: &str,
+    location: &str,
+    only_here: bool,
+    except: Option<u64>,
+) -> Route {
+    let directory = &shard.shared.directory;
+    let Some(entry) = directory.choose(subaccount, location, shard.index, only_here, except) else {
+        return Route::Nowhere;
+    };
+    if entry.shard != shard.index {
+        return Route::Shard(entry.shard);
+    }
+    match shard.links.borrow().get(&entry.id) {
+        Some(link) => Route::Here(Rc::clone(link), entry),
+        // Registered, but still on its way to this shard.
+        None => Route::Nowhere,
+    }
+}
+
+/// Opens a stream on `link`.
+///
+/// # Errors
+/// The refusal when the tunnel takes no more.
+pub(crate) fn open(link: &Rc<Link>, entry: &Arc<Entry>) -> Result<Opened, Refusal> {
+    match link.open() {
+        Ok(stream) => Ok(Opened {
+            stream,
+            _busy: entry.busy(),
+        }),
+        Err(OpenRefused::Full) => Err(Refusal::StreamsExhausted),
+        Err(_) => {
+            entry.close();
+            Err(Refusal::TunnelLost)
+        }
+    }
+}
+
+/// Writes what a stream is for.
+///
+/// # Errors
+/// When a text of the caller is longer than the format carries.
+pub(crate) fn encode(
+    out: &mut Vec<u8>,
+    protocol: Protocol,
+    host: &str,
+    port: u16,
+    caller: &adit_token::Caller,
+    principal: Option<&str>,
+    id: RequestId,
+) -> Result<(), Refusal> {
+    Request {
+        protocol,
+        host,
+        port,
+        subaccount: &caller.subaccount,
+        caller: &caller.client,
+        principal,
+        id,
+    }
+    .encode(out)
+    .map_err(|_too_long| Refusal::RequestMalformed)
+}
+
+/// A name for a request, for answers, logs and audit records: unique, not secret.
+pub(crate) fn request_id() -> RequestId {
+    thread_local! {
+        // Seeded from the system's randomness once a thread; then a counter keeps it unique.
+        static NEXT: Cell<u128> = Cell::new(fastrand::u128(..));
+    }
+    NEXT.with(|next| {
+        let id = next.get();
+        next.set(id.wrapping_add(1));
+        RequestId(id.to_be_bytes())
+    })
+}
+
+/// What a broken stream means to the caller.
+pub(crate) fn lost(error: StreamError) -> Refusal {
+    match error {
+        StreamError::TunnelLost => Refusal::TunnelLost,
+        StreamError::Unseen => Refusal::AgentOverloaded,
+        StreamError::Reset => Refusal::BackendReset,
+    }
+}

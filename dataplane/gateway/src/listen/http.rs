@@ -1,0 +1,658 @@
+//! The HTTP proxy door: absolute-form requests, each routed and authorised for itself.
+//!
+//! A connection belongs to nobody: token, location and target are looked at per request, so pooled
+//! connections may carry requests of different callers. Bodies stream; nothing is held whole.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use adit_proto::connect::{Protocol, RequestId, Response};
+use adit_proto::http::{
+    Body, Framing, HeadError, Limits, ProxyCredentials, RequestHead, ResponseHead, Target, Version,
+};
+use adit_proto::refusal::Refusal;
+use adit_relay::Broken;
+use adit_relay::duplex::duplex;
+use adit_relay::exchange::exchange;
+use adit_relay::gather::{self, Gathered};
+use adit_relay::pipe::{stream_to_wire, wire_to_stream};
+use adit_runtime::clock;
+use adit_runtime::local::{Either, either};
+use adit_transport::listen::Listener;
+use adit_transport::socket::Leg;
+use adit_transport::{Piece, Socket, Stream, StreamError, Watched, Wire};
+
+use super::http_opaque;
+use crate::authenticate;
+use crate::door::{self, Route};
+use crate::metrics::Counters;
+use crate::refuse::{self, Asked};
+use crate::shard::{Message, Shard};
+
+/// Accepts connections until the drain begins.
+pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
+    let accepting = async {
+        loop {
+            let (socket, peer) = listener
+                .accept(|error| {
+                    shard.counters.accept_trouble.increment(1);
+                    tracing::warn!(%error, door = "http", "accept failed");
+                })
+                .await;
+            start(&shard, socket, peer, Vec::new(), false);
+        }
+    };
+    either(shard.draining.wait(), accepting).await;
+}
+
+/// A connection that another shard read a head from.
+pub(crate) fn adopt(
+    shard: &Rc<Shard>,
+    socket: std::net::TcpStream,
+    peer: SocketAddr,
+    input: Vec<u8>,
+) {
+    match Socket::from_std(socket, Leg::Local) {
+        Ok(socket) => start(shard, socket, peer, input, true),
+        Err(error) => tracing::debug!(%error, "moved connection was lost"),
+    }
+}
+
+fn start(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr, input: Vec<u8>, moved: bool) {
+    let Some(held) = shard.hold() else {
+        return;
+    };
+    let shard = Rc::clone(shard);
+    monoio::spawn(async move {
+        shard.counters.http_connections.increment(1.0);
+        let mut connection = Connection {
+            wire: Watched::new(socket),
+            input,
+            moved,
+            peer,
+        };
+        while connection.serve_one(&shard).await == Next::Again {}
+        shard.counters.http_connections.decrement(1.0);
+        drop(held);
+    });
+}
+
+/// What becomes of a connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Again,
+    Over,
+}
+
+pub(super) struct Connection {
+    pub(super) wire: Watched,
+    // Bytes read and not yet used: the head under way, what follows it.
+    pub(super) input: Vec<u8>,
+    moved: bool,
+    peer: SocketAddr,
+}
+
+/// One request on its way.
+pub(super) struct Asking<'a> {
+    pub(super) head: &'a RequestHead,
+    pub(super) id: RequestId,
+    pub(super) caller: &'a adit_token::Caller,
+    pub(super) location: &'a str,
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+    pub(super) keep_alive: bool,
+}
+
+// How an attempt on one tunnel ended.
+enum Attempt {
+    // Response carried whole; the request as well or not.
+    Answered { request_whole: bool, reusable: bool },
+    // Refused or failed before a byte went to the application.
+    Refused(Refusal, Retry),
+    // The application is gone, or got a part of the response: only closing is left.
+    Gone,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Retry {
+    // No backend has seen it.
+    Always,
+    // A backend may have seen it.
+    Idempotent,
+    Never,
+}
+
+impl Connection {
+    async fn serve_one(&mut self, shard: &Rc<Shard>) -> Next {
+        let head = match self.read_head(shard).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return Next::Over,
+            Err(refused) => {
+                let id = door::request_id();
+                if let Refused::Head(error) = &refused
+                    && let Some(class) = error.smuggling()
+                {
+                    Counters::smuggling(class.name());
+                }
+                let refusal = refused.refusal();
+                tracing::debug!(peer = %self.peer, %id, reason = refusal.reason(), "request refused");
+                return self
+                    .refuse(shard, refusal, &Asked::default(), id, false)
+                    .await;
+            }
+        };
+        shard.counters.requests.increment(1);
+        // Taken out, so that the head can be looked at while the connection is used.
+        let input = std::mem::take(&mut self.input);
+        self.judge(shard, &head, input).await
+    }
+
+    async fn read_head(&mut self, shard: &Rc<Shard>) -> Result<Option<RequestHead>, Refused> {
+        let limits = &shard.shared.limits;
+        if self.input.is_empty() {
+            let wait =
+                monoio::time::timeout(limits.idle, gather::read_more(&self.wire, &mut self.input));
+            match either(shard.draining.wait(), wait).await {
+                Either::Right(Ok(Ok(n))) if n > 0 => {}
+                // Idle for too long, drained, ended or broken between two requests: nobody to answer.
+                Either::Left(()) | Either::Right(_) => return Ok(None),
+            }
+        }
+        let parse = |bytes: &[u8]| RequestHead::parse(bytes, &Limits::REQUESTS);
+        if let Some(head) = parse(&self.input).map_err(Refused::Head)? {
+            return Ok(Some(head));
+        }
+        match monoio::time::timeout(
+            limits.head,
+            gather::from_wire(&self.wire, &mut self.input, parse),
+        )
+        .await
+        {
+            Ok(Ok(head)) => Ok(Some(head)),
+            Ok(Err(Gathered::Refused(error))) => Err(Refused::Head(error)),
+            Ok(Err(_gone)) => Ok(None),
+            Err(_elapsed) => Err(Refused::Timeout),
+        }
+    }
+
+    async fn judge(&mut self, shard: &Rc<Shard>, head: &RequestHead, input: Vec<u8>) -> Next {
+        let id = door::request_id();
+        let keep_alive = head.keep_alive && shard.shared.drain.is_serving();
+        let authority = head.authority(&input);
+        let host = authority.canonical_host();
+        let port = authority.port_or_default();
+        let path = std::str::from_utf8(head.path(&input)).unwrap_or_default();
+        let method = head.method(&input);
+        let mut asked = Asked {
+            host: &host,
+            port,
+            path,
+            head_only: method == "HEAD",
+            ..Asked::default()
+        };
+        let is_connect = head.target == Target::Authority;
+        // What cannot be read to its end without a backend must not be taken for the next request.
+        let keep_refused = keep_alive && head.framing == Framing::None && !is_connect;
+
+        // Origin form is for servers, and this is a proxy: which system is meant must stand in the target.
+        if matches!(head.target, Target::Origin | Target::Asterisk) {
+            let refusal = Refusal::RequestMalformed;
+            return self
+                .refuse_and_keep(shard, refusal, &asked, id, keep_refused, head, &input)
+                .await;
+        }
+        let caller = match head.proxy_authorization(&input) {
+            // SAP's own answer to CONNECT without a token: its clients send it for https:// targets.
+            None if is_connect => Err(Refusal::MethodUnsupported),
+            None => Err(Refusal::TokenMissing),
+            Some(value) => ProxyCredentials::parse(value)
+                .and_then(|credentials| authenticate::caller(shard, credentials.token())),
+        };
+        let caller = match caller {
+            Ok(caller) => caller,
+            Err(refusal) => {
+                return self
+                    .refuse_and_keep(shard, refusal, &asked, id, keep_refused, head, &input)
+                    .await;
+            }
+        };
+        let location = head.location(&input).unwrap_or_default();
+        asked.subaccount = &caller.subaccount;
+        asked.location = location;
+
+        let (link, entry) = match door::route(shard, &caller.subaccount, location, self.moved, None)
+        {
+            Route::Here(link, entry) => (link, entry),
+            Route::Shard(target) => return self.hand_over(shard, target, input),
+            Route::Nowhere => {
+                return self
+                    .refuse_and_keep(
+                        shard,
+                        Refusal::NoAgent,
+                        &asked,
+                        id,
+                        keep_refused,
+                        head,
+                        &input,
+                    )
+                    .await;
+            }
+        };
+        // From here on the next request may find another way.
+        self.moved = false;
+        let asking = Asking {
+            head,
+            id,
+            caller: &caller,
+            location,
+            host: &host,
+            port,
+            keep_alive,
+        };
+        if is_connect {
+            return http_opaque::serve(self, shard, &asking, &asked, &input, link, entry).await;
+        }
+        self.carry(shard, &asking, &asked, &input, link, entry)
+            .await
+    }
+
+    // Sends one request and its response, on a second tunnel if the first is lost.
+    async fn carry(
+        &mut self,
+        shard: &Rc<Shard>,
+        asking: &Asking<'_>,
+        asked: &Asked<'_>,
+        input: &[u8],
+        mut link: Rc<adit_transport::Link>,
+        mut entry: std::sync::Arc<crate::directory::Entry>,
+    ) -> Next {
+        let head = asking.head;
+        let mut front = Vec::with_capacity(head.head_bytes + 256);
+        let principal = head.principal(input);
+        if let Err(refusal) = door::encode(
+            &mut front,
+            Protocol::Http,
+            asking.host,
+            asking.port,
+            asking.caller,
+            principal,
+            asking.id,
+        ) {
+            return self.refuse(shard, refusal, asked, asking.id, false).await;
+        }
+        head.write_for_agent(input, &mut front);
+        let mut body = Body::new(head.framing, &Limits::REQUESTS);
+        let behind = input.get(head.head_bytes..).unwrap_or_default();
+        // What was read of the body beside the head goes with it; what lies behind is the next request.
+        let in_body = match body.advance(behind) {
+            Ok(step) => step.taken,
+            Err(error) => {
+                if let Some(class) = error.smuggling() {
+                    Counters::smuggling(class.name());
+                }
+                return self
+                    .refuse(shard, error.refusal(), asked, asking.id, false)
+                    .await;
+            }
+        };
+        front.extend_from_slice(behind.get(..in_body).unwrap_or_default());
+        let mut spill = behind.get(in_body..).unwrap_or_default().to_vec();
+        let replayable = body.is_complete();
+        let started = clock::now();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let attempt = match door::open(&link, &entry) {
+                Ok(opened) => {
+                    self.attempt(
+                        shard,
+                        asking,
+                        asked,
+                        &opened.stream,
+                        &front,
+                        &mut body,
+                        &mut spill,
+                        started,
+                    )
+                    .await
+                }
+                Err(refusal) => Attempt::Refused(refusal, Retry::Always),
+            };
+            match attempt {
+                Attempt::Answered {
+                    request_whole,
+                    reusable,
+                } => {
+                    self.input = spill;
+                    if request_whole && reusable && asking.keep_alive {
+                        return Next::Again;
+                    }
+                    return self.close(!request_whole).await;
+                }
+                Attempt::Gone => {
+                    self.wire.abort();
+                    return Next::Over;
+                }
+                Attempt::Refused(refusal, retry) => {
+                    let may = match retry {
+                        Retry::Always => replayable,
+                        Retry::Idempotent => replayable && is_idempotent(head.method(input)),
+                        Retry::Never => false,
+                    };
+                    if may
+                        && tries < TRIES_MAX
+                        && let Route::Here(next_link, next_entry) = door::route(
+                            shard,
+                            &asking.caller.subaccount,
+                            asking.location,
+                            true,
+                            Some(entry.id),
+                        )
+                    {
+                        shard.counters.retried.increment(1);
+                        (link, entry) = (next_link, next_entry);
+                        continue;
+                    }
+                    let keep = asking.keep_alive && replayable;
+                    self.input = spill;
+                    return self.refuse(shard, refusal, asked, asking.id, keep).await;
+                }
+            }
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one request's state, borrowed apart"
+    )]
+    async fn attempt(
+        &self,
+        shard: &Rc<Shard>,
+        asking: &Asking<'_>,
+        asked: &Asked<'_>,
+        stream: &Stream,
+        front: &[u8],
+        body: &mut Body,
+        spill: &mut Vec<u8>,
+        started: Duration,
+    ) -> Attempt {
+        let upgrade = asking.head.upgrade;
+        let whole_at_once = body.is_complete();
+        if let Err(error) = stream.send_bytes(front, whole_at_once && !upgrade).await {
+            return Attempt::Refused(door::lost(error), Retry::Idempotent);
+        }
+        let request_whole = Cell::new(whole_at_once);
+        let request = async {
+            if !whole_at_once {
+                let mut carried = 0;
+                wire_to_stream(&self.wire, stream, Some(body), spill, &mut carried).await?;
+                request_whole.set(true);
+                if !upgrade {
+                    stream.finish();
+                }
+            }
+            Err(Broken::Wire(self.wire.broken().await))
+        };
+        let written = Cell::new(false);
+        let mut pieces = VecDeque::new();
+        let response = self.response(shard, asking, asked, stream, &mut pieces, started, &written);
+        let outcome = match exchange(request, response, |broken| !broken.is_stream()).await {
+            // The application is gone: so is its request.
+            Err(_gone) => {
+                stream.reset();
+                return Attempt::Gone;
+            }
+            Ok((_, outcome)) => outcome,
+        };
+        match outcome {
+            Ok(Answer::Whole { reusable }) => Attempt::Answered {
+                request_whole: request_whole.get(),
+                reusable,
+            },
+            Ok(Answer::Upgraded) => {
+                let mut first = pieces;
+                duplex(stream, &mut first, &self.wire).await;
+                Attempt::Answered {
+                    request_whole: true,
+                    reusable: false,
+                }
+            }
+            Err(_) if written.get() => {
+                stream.reset();
+                Attempt::Gone
+            }
+            Err((refusal, retry)) => Attempt::Refused(refusal, retry),
+        }
+    }
+
+    // Carries the response from the stream to the application.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one request's state, borrowed apart"
+    )]
+    async fn response(
+        &self,
+        shard: &Rc<Shard>,
+        asking: &Asking<'_>,
+        asked: &Asked<'_>,
+        stream: &Stream,
+        pieces: &mut VecDeque<Piece>,
+        started: Duration,
+        written: &Cell<bool>,
+    ) -> Result<Answer, (Refusal, Retry)> {
+        let limit = shard.shared.limits.answer;
+        let mut front = Vec::new();
+        let verdict = gather::from_stream(stream, pieces, &mut front, Response::decode);
+        let verdict = if limit.is_zero() {
+            verdict.await
+        } else {
+            match monoio::time::timeout(limit, verdict).await {
+                Ok(verdict) => verdict,
+                Err(_elapsed) => {
+                    stream.reset();
+                    return Err((Refusal::BackendTimeout, Retry::Never));
+                }
+            }
+        };
+        let (verdict, used) = verdict.map_err(lost)?;
+        if let Response::Refused { refusal, .. } = verdict {
+            // Said before any backend was asked.
+            let unseen = matches!(
+                refusal,
+                Refusal::Draining | Refusal::NoSnapshot | Refusal::AgentOverloaded
+            );
+            let retry = if unseen { Retry::Always } else { Retry::Never };
+            return Err((refusal, retry));
+        }
+        front.drain(..used.min(front.len()));
+        let mut out = Vec::with_capacity(1024);
+        let head = loop {
+            let is_head = asked.head_only;
+            let head = gather::from_stream(stream, pieces, &mut front, |bytes| {
+                ResponseHead::parse(bytes, is_head, &Limits::TUNNELLED)
+            })
+            .await
+            .map_err(lost)?;
+            if head.status >= 200 {
+                break head;
+            }
+            if head.status == 101 {
+                if !asking.head.upgrade || !head.upgrade {
+                    return Err((Refusal::BackendMalformed, Retry::Never));
+                }
+                head.write_for_client(&front, true, &mut out);
+                out.extend_from_slice(front.get(head.head_bytes..).unwrap_or_default());
+                written.set(true);
+                shard.counters.responded(101);
+                self.wire
+                    .write_all(&out)
+                    .await
+                    .map_err(|_gone| (Refusal::Internal, Retry::Never))?;
+                return Ok(Answer::Upgraded);
+            }
+            // RFC 9110, section 15.2: no 1xx to an HTTP/1.0 client.
+            if asking.head.version == Version::Http11 {
+                out.clear();
+                head.write_for_client(&front, true, &mut out);
+                written.set(true);
+                self.wire
+                    .write_all(&out)
+                    .await
+                    .map_err(|_gone| (Refusal::Internal, Retry::Never))?;
+            }
+            front.drain(..head.head_bytes.min(front.len()));
+        };
+        shard
+            .counters
+            .first_byte
+            .record((clock::now().saturating_sub(started)).as_secs_f64());
+        shard.counters.responded(head.status);
+        let reusable = head.framing != Framing::UntilClose;
+        let mut body = Body::new(head.framing, &Limits::RESPONSES);
+        out.clear();
+        let keeps = head.write_for_client(&front, asking.keep_alive && reusable, &mut out);
+        let behind = front.get(head.head_bytes..).unwrap_or_default();
+        let step = body
+            .advance(behind)
+            .map_err(|_framing| (Refusal::BackendMalformed, Retry::Never))?;
+        // The head and what came with it go out in one write.
+        out.extend_from_slice(behind.get(..step.taken).unwrap_or_default());
+        drop(front);
+        written.set(true);
+        self.wire
+            .write_all(&out)
+            .await
+            .map_err(|_gone| (Refusal::Internal, Retry::Never))?;
+        drop(out);
+        let mut carried = 0;
+        stream_to_wire(stream, pieces, &self.wire, Some(&mut body), &mut carried)
+            .await
+            .map_err(|_cut| (Refusal::TunnelLost, Retry::Never))?;
+        Ok(Answer::Whole { reusable: keeps })
+    }
+
+    fn hand_over(&self, shard: &Rc<Shard>, target: usize, input: Vec<u8>) -> Next {
+        if let Ok(socket) = self.wire.socket().detach() {
+            shard.counters.moved.increment(1);
+            let message = Message::Http {
+                socket,
+                peer: self.peer,
+                input,
+            };
+            // A full mailbox closes the connection: the other shard has more than it can do.
+            if let Some(mailbox) = shard.shared.mailboxes.get(target) {
+                let _ = mailbox.send(message);
+            }
+        }
+        Next::Over
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one request's state, borrowed apart"
+    )]
+    async fn refuse_and_keep(
+        &mut self,
+        shard: &Rc<Shard>,
+        refusal: Refusal,
+        asked: &Asked<'_>,
+        id: RequestId,
+        keep: bool,
+        head: &RequestHead,
+        input: &[u8],
+    ) -> Next {
+        let next = self.refuse(shard, refusal, asked, id, keep).await;
+        if next == Next::Again {
+            self.input = input.get(head.head_bytes..).unwrap_or_default().to_vec();
+        }
+        next
+    }
+
+    /// Answers in adit's own name. Without `keep` the connection ends behind it.
+    pub(super) async fn refuse(
+        &mut self,
+        shard: &Shard,
+        refusal: Refusal,
+        asked: &Asked<'_>,
+        id: RequestId,
+        keep: bool,
+    ) -> Next {
+        shard.counters.refused(refusal);
+        tracing::debug!(%id, reason = refusal.reason(), host = asked.host, port = asked.port, "refused");
+        let page = refuse::page(refusal, asked, id, keep);
+        if self.wire.write_all(&page).await.is_err() {
+            return Next::Over;
+        }
+        if keep {
+            return Next::Again;
+        }
+        self.close(true).await
+    }
+
+    // Closes so that the last answer arrives.
+    //
+    // Read to the end before closing: a close with unread bytes in the receive queue sends RST
+    // (RFC 1122, section 4.2.2.13), and the peer may then never read the answer we just wrote.
+    async fn close(&self, unread: bool) -> Next {
+        let _ = self.wire.finish().await;
+        if unread {
+            let drain = async {
+                let mut drained = 0;
+                let mut chunk = vec![0_u8; 8 * 1024];
+                while drained < LINGER_BYTES {
+                    match self.wire.read(&mut chunk).await {
+                        Ok(n) if n > 0 => drained += n,
+                        _ => break,
+                    }
+                }
+            };
+            let _ = monoio::time::timeout(LINGER, drain).await;
+        }
+        Next::Over
+    }
+}
+
+enum Answer {
+    Whole { reusable: bool },
+    Upgraded,
+}
+
+enum Refused {
+    Head(HeadError),
+    Timeout,
+}
+
+impl Refused {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Head(error) => error.refusal(),
+            Self::Timeout => Refusal::HeaderTimeout,
+        }
+    }
+}
+
+fn lost<E>(gathered: Gathered<E>) -> (Refusal, Retry) {
+    match gathered {
+        Gathered::Broken(StreamError::Unseen) => (Refusal::AgentOverloaded, Retry::Always),
+        Gathered::Broken(error) => (door::lost(error), Retry::Idempotent),
+        Gathered::Cut => (Refusal::BackendReset, Retry::Idempotent),
+        Gathered::Wire(_) | Gathered::Refused(_) => (Refusal::BackendMalformed, Retry::Never),
+    }
+}
+
+// RFC 9110, section 9.2.2.
+fn is_idempotent(method: &str) -> bool {
+    matches!(
+        method,
+        "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
+    )
+}
+
+/// Tunnels tried for one request.
+const TRIES_MAX: u32 = 2;
+/// What is read and dropped of a refused request, and for how long.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER: Duration = Duration::from_secs(1);

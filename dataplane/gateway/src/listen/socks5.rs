@@ -1,0 +1,210 @@
+//! The SOCKS5 door: opaque conversations for any SOCKS client (RFC 1928), with a token.
+//!
+//! Method 0x80 carries a JWT and a location, as SAP's clients send it; method 0x02 (RFC 1929) takes
+//! the location as user name and the token as password, so that curl, psql and the rest work.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use adit_proto::connect::{Protocol, Response};
+use adit_proto::refusal::Refusal;
+use adit_proto::socks5::{Negotiation, Step};
+use adit_relay::duplex::duplex;
+use adit_relay::gather;
+use adit_runtime::local::either;
+use adit_token::Caller;
+use adit_transport::listen::Listener;
+use adit_transport::socket::Leg;
+use adit_transport::{Socket, Wire};
+
+use crate::authenticate;
+use crate::door::{self, Route};
+use crate::metrics::Counters;
+use crate::shard::{Message, Shard, SocksAsked};
+
+/// Accepts connections until the drain begins.
+pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
+    let accepting = async {
+        loop {
+            let (socket, _peer) = listener
+                .accept(|error| {
+                    shard.counters.accept_trouble.increment(1);
+                    tracing::warn!(%error, door = "socks5", "accept failed");
+                })
+                .await;
+            let Some(held) = shard.hold() else {
+                continue;
+            };
+            let shard = Rc::clone(&shard);
+            monoio::spawn(async move {
+                shard.counters.socks_connections.increment(1.0);
+                converse(&shard, socket).await;
+                shard.counters.socks_connections.decrement(1.0);
+                drop(held);
+            });
+        }
+    };
+    either(shard.draining.wait(), accepting).await;
+}
+
+/// A conversation that another shard negotiated.
+pub(crate) fn adopt(shard: &Rc<Shard>, socket: std::net::TcpStream, asked: SocksAsked) {
+    let (Ok(socket), Some(held)) = (Socket::from_std(socket, Leg::Local), shard.hold()) else {
+        return;
+    };
+    let shard = Rc::clone(shard);
+    monoio::spawn(async move {
+        shard.counters.socks_connections.increment(1.0);
+        carry(&shard, &socket, asked, true).await;
+        shard.counters.socks_connections.decrement(1.0);
+        drop(held);
+    });
+}
+
+async fn converse(shard: &Rc<Shard>, socket: Socket) {
+    let negotiation = monoio::time::timeout(
+        shard.shared.limits.socks,
+        Box::pin(negotiate(shard, &socket)),
+    );
+    // Told already, or too slow to be told anything.
+    let Ok(Some(asked)) = negotiation.await else {
+        return;
+    };
+    carry(shard, &socket, asked, false).await;
+}
+
+// The negotiation up to the request; `None` when the client was sent away.
+async fn negotiate(shard: &Rc<Shard>, socket: &Socket) -> Option<SocksAsked> {
+    let mut machine = Negotiation::new();
+    let mut input = Vec::new();
+    let mut output = Vec::new();
+    let mut who: Option<(Arc<Caller>, String)> = None;
+    loop {
+        let (used, step) = match machine.advance(&input, &mut output) {
+            Ok(done) => done,
+            Err(error) => {
+                shard.counters.refused(error.refusal());
+                tracing::debug!(%error, "socks negotiation refused");
+                send_off(socket, &output).await;
+                return None;
+            }
+        };
+        input.drain(..used.min(input.len()));
+        match step {
+            Step::More => {
+                if !output.is_empty() {
+                    socket.write_all(&output).await.ok()?;
+                    output.clear();
+                }
+                if used == 0 && gather::read_more(socket, &mut input).await.ok()? == 0 {
+                    return None;
+                }
+            }
+            Step::Authenticate(credentials) => {
+                let token = std::str::from_utf8(&credentials.token).unwrap_or_default();
+                let caller = authenticate::caller(shard, token);
+                machine.authenticated(caller.is_ok(), &mut output);
+                match caller {
+                    Ok(caller) => who = Some((caller, credentials.location)),
+                    Err(refusal) => {
+                        shard.counters.refused(refusal);
+                        send_off(socket, &output).await;
+                        return None;
+                    }
+                }
+                socket.write_all(&output).await.ok()?;
+                output.clear();
+            }
+            Step::Connect { host, port } => {
+                let (caller, location) = who?;
+                return Some(SocksAsked {
+                    caller,
+                    location,
+                    host,
+                    port,
+                    early: input,
+                });
+            }
+        }
+    }
+}
+
+// The last word, and then the end of our direction, so that it is read before the close.
+async fn send_off(socket: &Socket, output: &[u8]) {
+    let _ = socket.write_all(output).await;
+    let _ = socket.finish().await;
+}
+
+async fn carry(shard: &Rc<Shard>, socket: &Socket, asked: SocksAsked, moved: bool) {
+    let (link, entry) = match door::route(
+        shard,
+        &asked.caller.subaccount,
+        &asked.location,
+        moved,
+        None,
+    ) {
+        Route::Here(link, entry) => (link, entry),
+        Route::Shard(target) => {
+            if let Ok(detached) = socket.detach()
+                && let Some(mailbox) = shard.shared.mailboxes.get(target)
+            {
+                shard.counters.moved.increment(1);
+                // A full mailbox closes the connection: the other shard has more than it can do.
+                let _ = mailbox.send(Message::Socks {
+                    socket: detached,
+                    asked: Box::new(asked),
+                });
+            }
+            return;
+        }
+        Route::Nowhere => return refuse(shard, socket, Refusal::NoAgent).await,
+    };
+    let id = door::request_id();
+    let mut front = Vec::with_capacity(256);
+    let encoded = door::encode(
+        &mut front,
+        Protocol::Tcp,
+        &asked.host,
+        asked.port,
+        &asked.caller,
+        None,
+        id,
+    );
+    let opened = match encoded.and_then(|()| door::open(&link, &entry)) {
+        Ok(opened) => opened,
+        Err(refusal) => return refuse(shard, socket, refusal).await,
+    };
+    front.extend_from_slice(&asked.early);
+    if let Err(error) = opened.stream.send_bytes(&front, false).await {
+        return refuse(shard, socket, door::lost(error)).await;
+    }
+    let mut pieces = VecDeque::new();
+    let mut answer = Vec::new();
+    let used = match gather::from_stream(&opened.stream, &mut pieces, &mut answer, Response::decode)
+        .await
+    {
+        Ok((Response::Accepted, used)) => used,
+        Ok((Response::Refused { refusal, .. }, _)) => {
+            tracing::debug!(%id, reason = refusal.reason(), "socks conversation refused");
+            return refuse(shard, socket, refusal).await;
+        }
+        Err(_cut) => return refuse(shard, socket, Refusal::TunnelLost).await,
+    };
+    let mut reply = Vec::with_capacity(16);
+    adit_proto::socks5::write_reply(0, &mut reply);
+    reply.extend_from_slice(answer.get(used..).unwrap_or_default());
+    if socket.write_all(&reply).await.is_err() {
+        opened.stream.reset();
+        return;
+    }
+    Counters::opaque("socks5");
+    duplex(&opened.stream, &mut pieces, socket).await;
+}
+
+async fn refuse(shard: &Shard, socket: &Socket, refusal: Refusal) {
+    shard.counters.refused(refusal);
+    let mut reply = Vec::with_capacity(16);
+    adit_proto::socks5::write_reply(refusal.socks_reply(), &mut reply);
+    send_off(socket, &reply).await;
+}

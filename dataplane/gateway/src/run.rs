@@ -1,0 +1,275 @@
+//! A gateway from start to end: doors, shards, signals, drain.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use adit_runtime::admin::Doors;
+use adit_runtime::drain::{Drain, Phase};
+use adit_runtime::housekeeping::{Handle, Housekeeping, Signal};
+use adit_runtime::journal::Journal;
+use adit_runtime::mailbox::{Receiver, mailbox};
+use adit_runtime::{clock, logging, shard};
+use adit_transport::listen::{self as sockets, Listener};
+use adit_transport::socket::Leg;
+use arc_swap::ArcSwap;
+use serde_json::json;
+
+use crate::directory::Directory;
+use crate::metrics::FAMILIES;
+use crate::settings::Settings;
+use crate::shard::{Message, Shard, Shared};
+use crate::status::Status;
+use crate::{listen, tunnels};
+
+/// A running gateway.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    housekeeping: Handle,
+    threads: Vec<JoinHandle<std::io::Result<()>>>,
+    addresses: Addresses,
+}
+
+/// Where a gateway listens; real ports where 0 was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// Tunnel door.
+    pub tunnel: SocketAddr,
+    /// HTTP door.
+    pub http: Option<SocketAddr>,
+    /// SOCKS5 door.
+    pub socks5: Option<SocketAddr>,
+    /// Admin endpoint.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+struct ShardDoors {
+    tunnel: TcpListener,
+    http: Option<TcpListener>,
+    socks5: Option<TcpListener>,
+    receiver: Receiver<Message>,
+}
+
+impl Gateway {
+    /// Opens the doors and starts the threads.
+    ///
+    /// # Errors
+    /// When an address is taken, a driver cannot be had or a thread cannot be started.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        logging::start(&settings.logging).map_err(|error| StartError(error.to_string()))?;
+        adit_runtime::metrics::install().map_err(|error| StartError(error.to_string()))?;
+        adit_runtime::metrics::describe(FAMILIES);
+        let choice =
+            shard::choose(std::env::var("ADITD_DRIVER").ok().as_deref()).map_err(StartError)?;
+        let count = settings.shards;
+        let bind = |door: &str, address: SocketAddr| {
+            sockets::bind(address, count).map_err(|error| StartError(format!("{door}: {error}")))
+        };
+        let tunnel = bind("tunnel.listen", settings.tunnel)?;
+        let http = settings.http.map(|a| bind("http.listen", a)).transpose()?;
+        let socks5 = settings
+            .socks5
+            .map(|a| bind("socks5.listen", a))
+            .transpose()?;
+        let admin =
+            Doors::open(&settings.admin).map_err(|error| StartError(format!("admin: {error}")))?;
+        let local =
+            |listeners: &Vec<TcpListener>| listeners.first().and_then(|l| l.local_addr().ok());
+        let addresses = Addresses {
+            tunnel: local(&tunnel).unwrap_or(settings.tunnel),
+            http: http.as_ref().and_then(local),
+            socks5: socks5.as_ref().and_then(local),
+            admin: admin.address(),
+        };
+
+        let mut mailboxes = Vec::with_capacity(count);
+        let mut receivers = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (sender, receiver) =
+                mailbox(MAILBOX_MAX).map_err(|error| StartError(error.to_string()))?;
+            mailboxes.push(sender);
+            receivers.push(receiver);
+        }
+        let shared = Arc::new(Shared {
+            name: settings.name,
+            limits: settings.limits,
+            streams_max: settings.streams_max,
+            tls: settings.tls,
+            verifier: ArcSwap::from_pointee(settings.verifier),
+            directory: Directory::default(),
+            mailboxes,
+            drain: Drain::new(),
+            drain_limit: settings.drain,
+            journal: Arc::new(Journal::new()),
+            choice: choice.clone(),
+        });
+
+        let housekeeping =
+            Housekeeping::start("housekeeping").map_err(|error| StartError(error.to_string()))?;
+        let status = Arc::new(Status {
+            shared: Arc::clone(&shared),
+            doors: json!({
+                "tunnel": addresses.tunnel.to_string(),
+                "http": addresses.http.map(|a| a.to_string()),
+                "socks5": addresses.socks5.map(|a| a.to_string()),
+                "admin": addresses.admin.map(|a| a.to_string()),
+            }),
+            since_unix: clock::unix_now(),
+        });
+        drop(housekeeping.spawn(async move {
+            if let Err(error) = admin.serve(status).await {
+                tracing::error!(%error, "admin endpoint ended");
+            }
+        }));
+
+        let mut http = http.into_iter().flatten();
+        let mut socks5 = socks5.into_iter().flatten();
+        let mut threads = Vec::with_capacity(count);
+        for (index, (tunnel, receiver)) in tunnel.into_iter().zip(receivers).enumerate() {
+            let doors = ShardDoors {
+                tunnel,
+                http: http.next(),
+                socks5: socks5.next(),
+                receiver,
+            };
+            let shared = Arc::clone(&shared);
+            let driver = choice.driver;
+            let thread = shard::start(driver, index, move || {
+                run_shard(index, shared, driver, doors)
+            })
+            .map_err(|error| StartError(format!("shard {index}: {error}")))?;
+            threads.push(thread);
+        }
+        tracing::info!(
+            tunnel = %addresses.tunnel, http = ?addresses.http, socks5 = ?addresses.socks5, admin = ?addresses.admin,
+            shards = count, driver = %choice.driver, reason = %choice.reason, "gateway up"
+        );
+        Ok(Self {
+            shared,
+            housekeeping,
+            threads,
+            addresses,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Serves until told to end: the first SIGTERM or SIGINT drains, the second cuts.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let signals = match self.housekeeping.signals() {
+            Ok(signals) => signals,
+            Err(error) => {
+                tracing::error!(%error, "no signal handlers; ends only by force");
+                return ExitCode::FAILURE;
+            }
+        };
+        let shared = Arc::clone(&self.shared);
+        drop(self.housekeeping.spawn(async move {
+            let mut signals = signals;
+            loop {
+                let phase = match signals.next().await {
+                    Signal::Terminate => Phase::Draining,
+                    Signal::Again => Phase::Cut,
+                };
+                tracing::info!(?phase, "asked to end");
+                advance(&shared, phase);
+            }
+        }));
+        self.wait()
+    }
+
+    /// Begins the drain without a signal.
+    pub fn drain(&self) {
+        advance(&self.shared, Phase::Draining);
+    }
+
+    /// Waits for the end of all shards.
+    #[must_use]
+    pub fn wait(self) -> ExitCode {
+        let mut code = ExitCode::SUCCESS;
+        for thread in self.threads {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "shard failed");
+                    code = ExitCode::FAILURE;
+                }
+                Err(_panic) => code = ExitCode::FAILURE,
+            }
+        }
+        tracing::info!("gateway down");
+        self.housekeeping.shutdown();
+        code
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway")
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+fn advance(shared: &Shared, phase: Phase) {
+    shared.drain.advance(phase);
+    for mailbox in &shared.mailboxes {
+        // A shard that has ended needs no message.
+        let _ = mailbox.send(Message::Drain);
+    }
+}
+
+async fn run_shard(index: usize, shared: Arc<Shared>, driver: shard::Driver, doors: ShardDoors) {
+    let shard = Rc::new(Shard::new(index, shared));
+    let inbox = match doors.receiver.open() {
+        Ok(inbox) => inbox,
+        Err(error) => {
+            tracing::error!(index, %error, "shard has no mailbox");
+            return;
+        }
+    };
+    match Listener::new(doors.tunnel, driver, Leg::Tunnel) {
+        Ok(listener) => drop(monoio::spawn(tunnels::serve(Rc::clone(&shard), listener))),
+        Err(error) => tracing::error!(index, %error, "tunnel door failed"),
+    }
+    for (door, listener) in [("http", doors.http), ("socks5", doors.socks5)] {
+        match listener.map(|listener| Listener::new(listener, driver, Leg::Local)) {
+            Some(Ok(listener)) if door == "http" => {
+                drop(monoio::spawn(listen::http::serve(
+                    Rc::clone(&shard),
+                    listener,
+                )));
+            }
+            Some(Ok(listener)) => drop(monoio::spawn(listen::socks5::serve(
+                Rc::clone(&shard),
+                listener,
+            ))),
+            Some(Err(error)) => tracing::error!(index, door, %error, "door failed"),
+            None => {}
+        }
+    }
+    shard.run(inbox).await;
+}
+
+/// Messages waiting for a shard; a moved connection with its head is about 5 KiB, so 40 MiB.
+const MAILBOX_MAX: usize = 8192;

@@ -1,0 +1,209 @@
+//! The gateway's configuration: what the file may say, with defaults, and what the program relies on.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use adit_runtime::settings::{Document, Problems, Section};
+use adit_runtime::{admin, logging};
+use adit_tls::{Credentials, Roots, ServerSettings};
+use adit_token::{Algorithm, KeySet, Settings as TokenSettings, Verifier};
+
+/// All that a gateway needs to know, checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// Its name, for agents and people.
+    pub name: String,
+    /// Where tunnels arrive.
+    pub tunnel: SocketAddr,
+    /// Certificate, key and the roots that agents are checked against.
+    pub tls: ServerSettings,
+    /// Streams a tunnel may carry at once.
+    pub streams_max: usize,
+    /// HTTP proxy door.
+    pub http: Option<SocketAddr>,
+    /// SOCKS5 door.
+    pub socks5: Option<SocketAddr>,
+    /// Waiting times of the doors.
+    pub limits: Limits,
+    /// Judges tokens.
+    pub verifier: Verifier,
+    /// Admin endpoint.
+    pub admin: admin::Settings,
+    /// Log.
+    pub logging: logging::Settings,
+    /// Threads.
+    pub shards: usize,
+    /// How long running requests may go on after a drain began.
+    pub drain: Duration,
+}
+
+/// How long the doors wait, and for how many.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A connection without a request, also the first one.
+    pub idle: Duration,
+    /// From the first byte of a head to its last (H-11).
+    pub head: Duration,
+    /// For the agent's answer: the backend's first byte. 0 means no limit.
+    pub answer: Duration,
+    /// For a tunnel's handshake and hello (H-11).
+    pub handshake: Duration,
+    /// For a SOCKS5 negotiation (S-11).
+    pub socks: Duration,
+    /// Connections of applications per shard; about 4 KiB each while quiet.
+    pub connections_max: usize,
+    /// Tunnels of one agent over all shards.
+    pub tunnels_per_agent_max: usize,
+}
+
+impl Settings {
+    /// Reads and checks `path`.
+    ///
+    /// # Errors
+    /// All that is wrong, a line each.
+    pub fn read(path: &Path) -> Result<Self, Problems> {
+        let document = Document::read(path)?;
+        let root = document.root();
+        let gateway = root.section("gateway");
+        let name = gateway.string("name", Some("gateway"));
+        let drain = gateway.duration("drain", secs(30), secs(0)..=secs(3600));
+
+        let tunnel = root.section("tunnel");
+        let tunnel_address = tunnel.address("listen", Some("0.0.0.0:8443"));
+        let tls = read_tls(&tunnel);
+        let streams_max = size(tunnel.integer("streams_max", 16_384, 1..=1_000_000));
+        let handshake = tunnel.duration("handshake_timeout", secs(5), millis(100)..=secs(60));
+        let tunnels_per_agent_max = size(tunnel.integer("tunnels_per_agent_max", 64, 1..=1024));
+
+        let http = root.section("http");
+        let http_address = door(&http, "0.0.0.0:20003");
+        let idle = http.duration("idle_timeout", secs(120), secs(1)..=secs(3600));
+        let head = http.duration("head_timeout", secs(10), millis(100)..=secs(120));
+        let answer = http.duration("answer_timeout", secs(0), secs(0)..=secs(86_400));
+        let connections_max = size(http.integer("connections_max", 50_000, 1..=1_000_000));
+
+        let socks = root.section("socks5");
+        let socks_address = door(&socks, "0.0.0.0:20004");
+        let socks_limit = socks.duration("negotiation_timeout", secs(5), millis(100)..=secs(60));
+
+        let verifier = read_token(&root.section("token"));
+        let admin = admin::Settings::read(&root.section("admin"));
+        let logging = logging::Settings::read(&root.section("log"));
+        let cores = u64::try_from(adit_runtime::shard::cores()).unwrap_or(1);
+        let shards = size(root.section("runtime").integer("shards", cores, 1..=256));
+        document.finish()?;
+        // Whatever was wrong with these was recorded and `finish` has reported it.
+        let (Some(tls), Some(verifier)) = (tls, verifier) else {
+            unreachable!("a placeholder is returned together with a problem");
+        };
+        Ok(Self {
+            name,
+            tunnel: tunnel_address,
+            tls,
+            streams_max,
+            http: http_address,
+            socks5: socks_address,
+            limits: Limits {
+                idle,
+                head,
+                answer,
+                handshake,
+                socks: socks_limit,
+                connections_max,
+                tunnels_per_agent_max,
+            },
+            verifier,
+            admin,
+            logging,
+            shards,
+            drain,
+        })
+    }
+}
+
+fn door(section: &Section<'_>, default: &str) -> Option<SocketAddr> {
+    let address = section.address("listen", Some(default));
+    section.boolean("enabled", true).then_some(address)
+}
+
+fn read_tls(section: &Section<'_>) -> Option<ServerSettings> {
+    let chain = section.file("certificate");
+    let key = section.secret_file("key");
+    let roots = section.file("roots");
+    let (chain, key, roots) = (
+        std::fs::read(chain).ok()?,
+        std::fs::read(key).ok()?,
+        std::fs::read(roots).ok()?,
+    );
+    let credentials = Credentials::from_pem(&chain, &key)
+        .map_err(|error| section.problem("certificate", &error.to_string()))
+        .ok();
+    let roots = Roots::from_pem(&roots)
+        .map_err(|error| section.problem("roots", &error.to_string()))
+        .ok();
+    adit_tls::server(&credentials?, &roots?)
+        .map_err(|error| section.problem("certificate", &error.to_string()))
+        .ok()
+}
+
+fn read_token(section: &Section<'_>) -> Option<Verifier> {
+    let file = section.file("jwks");
+    let issuers = section.strings("issuers", &[]);
+    let audiences = section.strings("audiences", &[]);
+    let algorithms = section.strings("algorithms", &["RS256", "ES256", "PS256", "EdDSA"]);
+    let subaccount_claims = section.strings("subaccount_claims", &["zid", "subaccountid"]);
+    let leeway_s = section.integer("leeway_s", 60, 0..=60);
+    let clients = section.strings("clients", &[]);
+    if issuers.is_empty() {
+        section.problem(
+            "issuers",
+            "name at least one; a token's `iss` must be one of them",
+        );
+    }
+    if audiences.is_empty() {
+        section.problem(
+            "audiences",
+            "name at least one; one of a token's `aud` must be one of them",
+        );
+    }
+    let mut accepted = Vec::new();
+    for name in &algorithms {
+        match name.parse::<Algorithm>() {
+            Ok(algorithm) => accepted.push(algorithm),
+            Err(error) => section.problem("algorithms", &error.to_string()),
+        }
+    }
+    let keys = std::fs::read(file).ok()?;
+    let keys = KeySet::from_jwks(&keys)
+        .map_err(|error| section.problem("jwks", &error.to_string()))
+        .ok()?;
+    let verifier = Verifier::new(
+        TokenSettings {
+            issuers,
+            audiences,
+            algorithms: accepted,
+            subaccount_claims,
+            leeway_s,
+            ..TokenSettings::default()
+        },
+        keys,
+    );
+    Some(if clients.is_empty() {
+        verifier
+    } else {
+        verifier.only_clients(clients)
+    })
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}

@@ -1,0 +1,182 @@
+//! One shard of a gateway: its tunnels, its doors, and what it shares with the others.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use adit_runtime::drain::{Drain, Phase};
+use adit_runtime::journal::Journal;
+use adit_runtime::local::{Notify, Once};
+use adit_runtime::mailbox::{Inbox, Sender};
+use adit_runtime::shard::Choice;
+use adit_token::{Caller, Verifier};
+use adit_transport::Link;
+use adit_transport::accept::Admitted;
+use arc_swap::ArcSwap;
+
+use crate::directory::{Directory, Entry};
+use crate::metrics::Counters;
+use crate::settings::Limits;
+use crate::{listen, tunnels};
+
+/// What all shards of the process share. Nothing in it is on the byte path.
+pub(crate) struct Shared {
+    pub(crate) name: String,
+    pub(crate) limits: Limits,
+    pub(crate) streams_max: usize,
+    pub(crate) tls: adit_tls::ServerSettings,
+    pub(crate) verifier: ArcSwap<Verifier>,
+    pub(crate) directory: Directory,
+    pub(crate) mailboxes: Vec<Sender<Message>>,
+    pub(crate) drain: Drain,
+    pub(crate) drain_limit: std::time::Duration,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) choice: Choice,
+}
+
+/// What one shard says to another, and housekeeping to all.
+pub(crate) enum Message {
+    /// An admitted tunnel that shall live here.
+    Tunnel {
+        socket: TcpStream,
+        admitted: Box<Admitted>,
+        entry: Arc<Entry>,
+    },
+    /// An application's connection whose next request needs a tunnel of this shard; `input` is what
+    /// was read of it.
+    Http {
+        socket: TcpStream,
+        peer: SocketAddr,
+        input: Vec<u8>,
+    },
+    /// A SOCKS conversation that has been negotiated.
+    Socks {
+        socket: TcpStream,
+        asked: Box<SocksAsked>,
+    },
+    /// The process drains: look at its phase.
+    Drain,
+}
+
+/// What a SOCKS client asked for, authenticated.
+pub(crate) struct SocksAsked {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) location: String,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Bytes the client sent before it was answered.
+    pub(crate) early: Vec<u8>,
+}
+
+/// One shard.
+pub(crate) struct Shard {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) links: RefCell<HashMap<u64, Rc<Link>>>,
+    pub(crate) tokens: RefCell<adit_token::cache::Cache>,
+    pub(crate) counters: Counters,
+    pub(crate) connections: Cell<usize>,
+    pub(crate) opening: Cell<usize>,
+    pub(crate) draining: Once,
+    quiet: Notify,
+}
+
+/// Counts a connection of an application while it lives.
+pub(crate) struct Held {
+    shard: Rc<Shard>,
+}
+
+impl Shard {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>) -> Self {
+        Self {
+            index,
+            shared,
+            links: RefCell::new(HashMap::new()),
+            tokens: RefCell::new(adit_token::cache::Cache::new(TOKENS_CACHED_MAX)),
+            counters: Counters::new(),
+            connections: Cell::new(0),
+            opening: Cell::new(0),
+            draining: Once::new(),
+            quiet: Notify::new(),
+        }
+    }
+
+    /// Takes part in the count of connections; `None` when the shard is full.
+    pub(crate) fn hold(self: &Rc<Self>) -> Option<Held> {
+        if self.connections.get() >= self.shared.limits.connections_max {
+            self.counters.shed.increment(1);
+            return None;
+        }
+        self.connections.set(self.connections.get() + 1);
+        Some(Held {
+            shard: Rc::clone(self),
+        })
+    }
+
+    /// Serves messages until the process has drained.
+    pub(crate) async fn run(self: Rc<Self>, mut inbox: Inbox<Message>) {
+        loop {
+            match inbox.next().await {
+                Message::Tunnel {
+                    socket,
+                    admitted,
+                    entry,
+                } => tunnels::adopt(&self, socket, *admitted, entry),
+                Message::Http {
+                    socket,
+                    peer,
+                    input,
+                } => listen::http::adopt(&self, socket, peer, input),
+                Message::Socks { socket, asked } => listen::socks5::adopt(&self, socket, *asked),
+                Message::Drain => {
+                    self.draining.happen();
+                    if self.shared.drain.phase() == Phase::Cut {
+                        self.cut().await;
+                        return;
+                    }
+                    let shard = Rc::clone(&self);
+                    monoio::spawn(async move { shard.finish().await });
+                }
+            }
+        }
+    }
+
+    // Waits for the connections to end, at most as long as the drain may take, then asks for the cut.
+    async fn finish(&self) {
+        let quiet = async {
+            while self.connections.get() > 0 {
+                self.quiet.notified().await;
+            }
+        };
+        // At its deadline the drain is over in any case.
+        let _ = monoio::time::timeout(self.shared.drain_limit, quiet).await;
+        self.cut().await;
+        self.shared.drain.advance(Phase::Cut);
+        if let Some(own) = self.shared.mailboxes.get(self.index) {
+            // A full mailbox is read by nobody any more; then `run` has ended.
+            let _ = own.send(Message::Drain);
+        }
+    }
+
+    async fn cut(&self) {
+        let links: Vec<Rc<Link>> = self.links.borrow().values().map(Rc::clone).collect();
+        for link in links {
+            link.close().await;
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let left = self.shard.connections.get().saturating_sub(1);
+        self.shard.connections.set(left);
+        if left == 0 {
+            self.shard.quiet.notify();
+        }
+    }
+}
+
+/// Verified tokens a shard remembers; about 400 bytes each, so 8 MiB.
+const TOKENS_CACHED_MAX: usize = 20_000;

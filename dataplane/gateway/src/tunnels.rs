@@ -1,0 +1,227 @@
+//! The tunnel door: who may come in, and on which shard a tunnel lives.
+//!
+//! An agent is admitted for the subaccount in its certificate and for no other; what it says of
+//! itself (location, instance, software) is taken as its own affair within that subaccount.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use adit_proto::hello::{Hello, Rejected, Welcome};
+use adit_proto::refusal::Refusal;
+use adit_runtime::clock;
+use adit_tls::{PeerIdentity, Role};
+use adit_transport::accept::{self, AcceptError, Admitted};
+use adit_transport::listen::Listener;
+use adit_transport::socket::Leg;
+use adit_transport::{Link, Socket};
+
+use crate::directory::{Entry, Registration};
+use crate::metrics::Counters;
+use crate::shard::{Message, Shard};
+
+/// Accepts tunnels until the drain begins.
+pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
+    let accepting = async {
+        loop {
+            let (socket, from) = listener
+                .accept(|error| {
+                    shard.counters.accept_trouble.increment(1);
+                    tracing::warn!(%error, door = "tunnel", "accept failed");
+                })
+                .await;
+            if shard.opening.get() >= OPENING_MAX {
+                // Handshakes cost; a storm of strangers must not cost more than this many at once.
+                shard.counters.shed.increment(1);
+                continue;
+            }
+            let shard = Rc::clone(&shard);
+            monoio::spawn(async move {
+                shard.opening.set(shard.opening.get() + 1);
+                admit(&shard, socket, from).await;
+                shard.opening.set(shard.opening.get().saturating_sub(1));
+            });
+        }
+    };
+    adit_runtime::local::either(shard.draining.wait(), accepting).await;
+}
+
+async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
+    let shared = &shard.shared;
+    let mux = adit_mux::Settings {
+        streams_max: shared.streams_max,
+        ..adit_mux::Settings::default()
+    };
+    let mut placed = None;
+    let opened = accept::open(
+        &socket,
+        &shared.tls,
+        mux,
+        shared.limits.handshake,
+        |identity, hello| {
+            let (registration, welcome) = judge(shard, identity, hello, from)?;
+            placed = Some(registration);
+            Ok(welcome)
+        },
+    )
+    .await;
+    let (admitted, registration) = match (opened, placed) {
+        (Ok(admitted), Some(registration)) => (admitted, registration),
+        (Ok(_), None) => return,
+        (Err(error), _) => {
+            shard.counters.tunnels_failed.increment(1);
+            // A scanner that connects and leaves is not worth an entry.
+            if !matches!(error, AcceptError::Io(_)) {
+                shared.journal.record(
+                    "tunnel-refused",
+                    &format!("{from}: {error}"),
+                    clock::unix_now(),
+                );
+            }
+            tracing::info!(%from, %error, "tunnel refused");
+            return;
+        }
+    };
+    let target = registration.shard;
+    let entry = shared.directory.register(registration);
+    if target == shard.index {
+        run(shard, socket, admitted, entry);
+        return;
+    }
+    let detached = match socket.detach() {
+        Ok(detached) => detached,
+        Err(error) => {
+            tracing::warn!(%error, "tunnel could not be moved");
+            shared.directory.remove(&entry);
+            return;
+        }
+    };
+    drop(socket);
+    shard.counters.moved.increment(1);
+    let message = Message::Tunnel {
+        socket: detached,
+        admitted: Box::new(admitted),
+        entry: Arc::clone(&entry),
+    };
+    let sent = shared
+        .mailboxes
+        .get(target)
+        .is_some_and(|mailbox| mailbox.send(message).is_ok());
+    if !sent {
+        shared.directory.remove(&entry);
+    }
+}
+
+fn judge(
+    shard: &Shard,
+    identity: &PeerIdentity,
+    hello: &Hello,
+    from: SocketAddr,
+) -> Result<(Registration, Welcome), Rejected> {
+    let shared = &shard.shared;
+    let Role::Agent { subaccount, name } = &identity.id.role else {
+        return Err(rejected(
+            Refusal::ProtocolError,
+            "the certificate is not an agent's; issue one with `adit pki issue agent`",
+        ));
+    };
+    if !shared.drain.is_serving() {
+        return Err(rejected(
+            Refusal::Draining,
+            "this gateway is shutting down; try another",
+        ));
+    }
+    let shards = shared.mailboxes.len();
+    let (target, tunnels) =
+        shared
+            .directory
+            .place(subaccount, &hello.location, &hello.instance, shards);
+    if tunnels >= shared.limits.tunnels_per_agent_max {
+        return Err(rejected(
+            Refusal::StreamsExhausted,
+            "this agent has as many tunnels as this gateway allows; see tunnels_per_agent_max",
+        ));
+    }
+    let registration = Registration {
+        shard: target,
+        subaccount: subaccount.clone(),
+        location: hello.location.clone(),
+        agent: name.clone(),
+        instance: hello.instance,
+        software: hello.software.clone(),
+        peer: from.to_string(),
+        suite: "",
+        since_unix: clock::unix_now(),
+    };
+    let welcome = Welcome {
+        version: hello.version.min(adit_proto::hello::VERSION),
+        features: 0,
+        gateway: shared.name.clone(),
+        shard: u16::try_from(target).unwrap_or(u16::MAX),
+        shards: u16::try_from(shards).unwrap_or(u16::MAX),
+    };
+    Ok((registration, welcome))
+}
+
+fn rejected(refusal: Refusal, message: &str) -> Rejected {
+    Rejected {
+        refusal,
+        message: message.to_owned(),
+    }
+}
+
+/// A tunnel that another shard admitted for this one.
+pub(crate) fn adopt(
+    shard: &Rc<Shard>,
+    socket: std::net::TcpStream,
+    admitted: Admitted,
+    entry: Arc<Entry>,
+) {
+    match Socket::from_std(socket, Leg::Tunnel) {
+        Ok(socket) => run(shard, socket, admitted, entry),
+        Err(error) => {
+            tracing::warn!(%error, agent = %entry.agent, "moved tunnel was lost");
+            shard.shared.directory.remove(&entry);
+        }
+    }
+}
+
+fn run(shard: &Rc<Shard>, socket: Socket, admitted: Admitted, entry: Arc<Entry>) {
+    let link = Link::start(admitted.tunnel, socket, admitted.leftover);
+    shard.links.borrow_mut().insert(entry.id, Rc::clone(&link));
+    shard.counters.tunnels.increment(1.0);
+    shard.counters.tunnels_opened.increment(1);
+    tracing::info!(
+        tunnel = entry.id, agent = %entry.agent, subaccount = %entry.subaccount, location = %entry.location,
+        from = %entry.peer, shard = shard.index, "tunnel up"
+    );
+    let shard = Rc::clone(shard);
+    monoio::spawn(async move {
+        let ending = {
+            let watch = async {
+                // An agent that drains says go-away; from then on it gets no new streams.
+                loop {
+                    if !link.is_open() {
+                        entry.close();
+                        return link.ended().await;
+                    }
+                    link.changed().await;
+                }
+            };
+            watch.await
+        };
+        shard.links.borrow_mut().remove(&entry.id);
+        shard.shared.directory.remove(&entry);
+        shard.counters.tunnels.decrement(1.0);
+        Counters::tunnel_ended(ending.reason());
+        shard.shared.journal.record(
+            "tunnel-ended",
+            &format!("{} of {}: {ending}", entry.agent, entry.subaccount),
+            clock::unix_now(),
+        );
+        tracing::info!(tunnel = entry.id, agent = %entry.agent, %ending, "tunnel down");
+    });
+}
+
+/// Handshakes under way on one shard; about 150 KiB each at worst, so 150 MiB.
+const OPENING_MAX: usize = 1024;

@@ -1,0 +1,79 @@
+//! Both directions of an opaque conversation: TCP, TLS, SOCKS, an upgraded HTTP connection.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::task::Poll;
+
+use adit_transport::{Piece, Stream, Wire};
+
+use crate::Broken;
+use crate::pipe::{stream_to_wire, wire_to_stream};
+
+/// How a conversation ended and what it carried.
+#[derive(Debug)]
+pub struct Ended {
+    /// Bytes from the pipe to the stream.
+    pub to_stream: u64,
+    /// Bytes from the stream to the pipe.
+    pub to_wire: u64,
+    /// `None` when both sides ended in good order.
+    pub broken: Option<Broken>,
+}
+
+/// Carries both directions until both have ended, or one breaks. Half-close passes through: one side
+/// may end and go on reading. `first` are bytes of the stream that were received already.
+///
+/// When a side broke, the stream is reset and the pipe is closed abruptly, so that nobody takes a
+/// part for the whole.
+pub async fn duplex<W: Wire>(stream: &Stream, first: &mut VecDeque<Piece>, wire: &W) -> Ended {
+    let mut to_stream = 0;
+    let mut to_wire = 0;
+    let mut spill = Vec::new();
+    let outcome = both_or_first_error(
+        async {
+            wire_to_stream(wire, stream, None, &mut spill, &mut to_stream).await?;
+            stream.finish();
+            Ok(())
+        },
+        async {
+            stream_to_wire(stream, first, wire, None, &mut to_wire).await?;
+            wire.finish().await.map_err(Broken::Wire)
+        },
+    )
+    .await;
+    if outcome.is_err() {
+        stream.reset();
+        wire.abort();
+    }
+    Ended {
+        to_stream,
+        to_wire,
+        broken: outcome.err(),
+    }
+}
+
+/// Runs both until both have ended well or one has failed.
+pub(crate) async fn both_or_first_error<E>(
+    left: impl Future<Output = Result<(), E>>,
+    right: impl Future<Output = Result<(), E>>,
+) -> Result<(), E> {
+    let mut left = std::pin::pin!(left);
+    let mut right = std::pin::pin!(right);
+    let (mut left_done, mut right_done) = (false, false);
+    std::future::poll_fn(|cx| {
+        if !left_done && let Poll::Ready(outcome) = left.as_mut().poll(cx) {
+            outcome?;
+            left_done = true;
+        }
+        if !right_done && let Poll::Ready(outcome) = right.as_mut().poll(cx) {
+            outcome?;
+            right_done = true;
+        }
+        if left_done && right_done {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
+}

@@ -1,0 +1,283 @@
+//! One direction between a byte pipe and a stream, without copying payload.
+//!
+//! Towards the stream, bytes are read by one scatter read straight into the slots in which they are
+//! sealed; from it, slices of the opened block go out in one gather write. An [`HttpBody`] says where
+//! a message ends; without one the direction is carried to its end.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, IoSliceMut};
+
+use adit_proto::http::Body as HttpBody;
+use adit_runtime::buffer::{Buffer, Class};
+use adit_runtime::local::{Either, either};
+use adit_transport::piece::{advance, copy_out};
+use adit_transport::{Piece, Received, Slot, Stream, Wire};
+
+use crate::Broken;
+
+/// How much a connection was worth reading at once: small rows for quiet ones, large for busy ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Appetite {
+    // 0: one small slot; n: 2^(n-1) slots of a full record.
+    level: u8,
+}
+
+impl Appetite {
+    fn slots(self) -> usize {
+        match self.level {
+            0 => 1,
+            n => 1 << (n - 1).min(4),
+        }
+    }
+
+    fn class(self) -> Class {
+        if self.level == 0 {
+            Class::Small
+        } else {
+            Class::Record
+        }
+    }
+
+    // A filled row asks for a larger one; a nearly empty one for a smaller.
+    fn learn(&mut self, read: usize, room: usize) {
+        if read >= room {
+            self.level = (self.level + 2).min(LEVEL_MAX);
+        } else if read < room / 8 {
+            self.level = self.level.saturating_sub(1);
+        }
+    }
+}
+
+/// Carries bytes from `wire` to `stream`: all of them up to the end of the pipe when `body` is
+/// `None`, else exactly one message body. Bytes behind the body go to `spill`.
+///
+/// The stream is not finished here: who composed the message knows whether it has ended.
+///
+/// # Errors
+/// [`Broken`].
+pub async fn wire_to_stream<W: Wire>(
+    wire: &W,
+    stream: &Stream,
+    mut body: Option<&mut HttpBody>,
+    spill: &mut Vec<u8>,
+    carried: &mut u64,
+) -> Result<(), Broken> {
+    let mut appetite = Appetite::default();
+    let mut eager = true;
+    loop {
+        if body.as_ref().is_some_and(|body| body.is_complete()) {
+            return Ok(());
+        }
+        let credit = stream.credit().await?;
+        if !eager {
+            // Waits without a buffer; a stream that breaks meanwhile must not wait for the pipe.
+            match either(wire.readable(), stream.broken_off()).await {
+                Either::Left(ready) => ready.map_err(Broken::Wire)?,
+                Either::Right(error) => return Err(error.into()),
+            }
+        }
+        let wanted = body
+            .as_ref()
+            .and_then(|body| body.remaining())
+            .and_then(|left| usize::try_from(left).ok())
+            .map_or(credit, |left| left.min(credit));
+        let mut row = Row::borrow(appetite, wanted);
+        let read = match row.read(wire) {
+            Ok(0) => {
+                return match body {
+                    None => Ok(()),
+                    Some(body) => body.on_close().map_err(|_cut| Broken::WireCut),
+                };
+            }
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                eager = false;
+                continue;
+            }
+            Err(error) => return Err(Broken::Wire(error)),
+        };
+        eager = read == row.room;
+        appetite.learn(read, row.room);
+        let mut ended = false;
+        for mut slot in row.filled(read) {
+            if ended {
+                spill.extend_from_slice(slot.payload());
+                continue;
+            }
+            if let Some(body) = body.as_deref_mut() {
+                let step = body.advance(slot.payload()).map_err(Broken::WireBody)?;
+                if step.taken < slot.payload().len() {
+                    spill.extend_from_slice(slot.payload().get(step.taken..).unwrap_or_default());
+                    slot.fill(step.taken);
+                }
+                ended = step.complete;
+            }
+            let bytes = slot.payload().len();
+            if bytes > 0 {
+                *carried += u64::try_from(bytes).unwrap_or(0);
+                stream.send(slot, false)?;
+            }
+        }
+    }
+}
+
+// Slots to read into.
+struct Row {
+    slots: Vec<Slot>,
+    room: usize,
+}
+
+impl Row {
+    fn borrow(appetite: Appetite, wanted: usize) -> Self {
+        let mut slots = Vec::with_capacity(appetite.slots());
+        let mut room = 0;
+        while room < wanted && slots.len() < appetite.slots() {
+            let slot = Slot::new(Buffer::take(appetite.class()));
+            room += slot.capacity();
+            slots.push(slot);
+        }
+        Self {
+            slots,
+            room: room.min(wanted),
+        }
+    }
+
+    fn read<W: Wire>(&mut self, wire: &W) -> io::Result<usize> {
+        let mut left = self.room;
+        let mut spaces: Vec<IoSliceMut<'_>> = Vec::with_capacity(self.slots.len());
+        for slot in &mut self.slots {
+            let space = slot.space();
+            let length = space.len().min(left);
+            left -= length;
+            spaces.push(IoSliceMut::new(space.get_mut(..length).unwrap_or_default()));
+        }
+        wire.try_read(&mut spaces)
+    }
+
+    fn filled(self, read: usize) -> impl Iterator<Item = Slot> {
+        let mut left = read;
+        self.slots.into_iter().map_while(move |mut slot| {
+            if left == 0 {
+                return None;
+            }
+            let length = slot.capacity().min(left);
+            slot.fill(length);
+            left -= length;
+            Some(slot)
+        })
+    }
+}
+
+/// Carries bytes from `stream` to `wire`: all of them when `body` is `None`, else exactly one message
+/// body. `pieces` holds what was received before, and afterwards what lies behind the body.
+///
+/// # Errors
+/// [`Broken`].
+pub async fn stream_to_wire<W: Wire>(
+    stream: &Stream,
+    pieces: &mut VecDeque<Piece>,
+    wire: &W,
+    mut body: Option<&mut HttpBody>,
+    carried: &mut u64,
+) -> Result<(), Broken> {
+    loop {
+        if body.as_ref().is_some_and(|body| body.is_complete()) {
+            return Ok(());
+        }
+        if pieces.is_empty() && stream.receive(pieces).await? == Received::Finished {
+            return match body {
+                None => Ok(()),
+                Some(body) => body.on_close().map_err(|_cut| Broken::StreamCut),
+            };
+        }
+        let mut ours = 0;
+        match body.as_deref_mut() {
+            None => ours = adit_transport::piece::total(pieces),
+            Some(body) => {
+                for piece in pieces.iter() {
+                    let step = body.advance(piece.bytes()).map_err(Broken::StreamBody)?;
+                    ours += step.taken;
+                    if step.complete || step.taken < piece.len() {
+                        break;
+                    }
+                }
+            }
+        }
+        *carried += u64::try_from(ours).unwrap_or(0);
+        write_pieces(stream, pieces, ours, wire).await?;
+    }
+}
+
+// Writes the first `left` bytes of `pieces` and gives their credit back.
+async fn write_pieces<W: Wire>(
+    stream: &Stream,
+    pieces: &mut VecDeque<Piece>,
+    mut left: usize,
+    wire: &W,
+) -> Result<(), Broken> {
+    while left > 0 {
+        let written = {
+            let mut gather = [IoSlice::new(&[]); GATHER_MAX];
+            let mut count = 0;
+            let mut offered = 0;
+            for (place, piece) in gather.iter_mut().zip(pieces.iter()) {
+                let length = piece.len().min(left - offered);
+                *place = IoSlice::new(piece.bytes().get(..length).unwrap_or_default());
+                offered += length;
+                count += 1;
+                if offered == left {
+                    break;
+                }
+            }
+            wire.try_write(gather.get(..count).unwrap_or_default())
+        };
+        match written {
+            Ok(n) => {
+                advance(pieces, n);
+                left -= n.min(left);
+                stream.consumed(n);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // From here on it is this connection that is slow; its bytes must not pin the block.
+                copy_out(pieces);
+                match either(wire.writable(), stream.broken_off()).await {
+                    Either::Left(ready) => ready.map_err(Broken::Wire)?,
+                    Either::Right(error) => return Err(error.into()),
+                }
+            }
+            Err(error) => return Err(Broken::Wire(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Pieces of one gather write.
+const GATHER_MAX: usize = 64;
+/// 2^4 full records: 256 KiB in one scatter read.
+const LEVEL_MAX: u8 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appetite_grows_with_full_rows_up_to_sixteen_records() {
+        let mut appetite = Appetite::default();
+        assert_eq!((appetite.slots(), appetite.class()), (1, Class::Small));
+        for _ in 0..10 {
+            appetite.learn(100, 100);
+        }
+        assert_eq!((appetite.slots(), appetite.class()), (16, Class::Record));
+        for _ in 0..10 {
+            appetite.learn(1, 100);
+        }
+        assert_eq!((appetite.slots(), appetite.class()), (1, Class::Small));
+    }
+
+    #[test]
+    fn a_row_offers_no_more_than_the_credit() {
+        let row = Row::borrow(Appetite { level: 5 }, 20_000);
+        assert_eq!(row.room, 20_000);
+        assert_eq!(row.slots.len(), 2);
+    }
+}

@@ -1,0 +1,165 @@
+//! Buffers that are lent for as long as there is something to carry.
+//!
+//! A buffer belongs to one of a few size classes and goes back to the free list of the thread that
+//! drops it, newest first, so that the next borrower finds it in the cache. A quiet connection holds
+//! none. What lies in a buffer is nobody's business here.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+/// The sizes in which buffers exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Class {
+    /// 2 KiB: a small request, a head, the first read of a connection of unknown appetite.
+    Small,
+    /// 16406 bytes: exactly one full TLS record, headers and tag included.
+    Record,
+    /// 256 KiB: one large read of a tunnel.
+    Block,
+}
+
+impl Class {
+    /// Bytes of a buffer of this class.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Small => 2 * 1024,
+            Self::Record => 16_406,
+            Self::Block => 256 * 1024,
+        }
+    }
+
+    /// Free buffers of this class that a thread keeps; more are given back to the allocator.
+    /// Worst case kept per thread: 4096 x 2 KiB + 1024 x 16 KiB + 32 x 256 KiB = 32 MiB.
+    #[must_use]
+    pub const fn kept_max(self) -> usize {
+        match self {
+            Self::Small => 4096,
+            Self::Record => 1024,
+            Self::Block => 32,
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Small => 0,
+            Self::Record => 1,
+            Self::Block => 2,
+        }
+    }
+}
+
+/// A borrowed buffer; goes home when dropped.
+pub struct Buffer {
+    // Empty only while `drop` runs.
+    bytes: Box<[u8]>,
+    class: Class,
+}
+
+impl Buffer {
+    /// Borrows a buffer. Its contents are whatever the last borrower left.
+    #[must_use]
+    pub fn take(class: Class) -> Self {
+        let kept =
+            FREE.try_with(|free| free.borrow_mut().get_mut(class.index()).and_then(Vec::pop));
+        let bytes = kept
+            .ok()
+            .flatten()
+            .unwrap_or_else(|| vec![0; class.bytes()].into_boxed_slice());
+        Self { bytes, class }
+    }
+
+    /// The class it was borrowed as.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        self.class
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl AsMut<[u8]> for Buffer {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+// Payload is not for logs.
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({:?})", self.class)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        // While the thread ends its free lists may be gone; then the allocator takes the memory.
+        let _ = FREE.try_with(|free| {
+            if let Some(list) = free.borrow_mut().get_mut(self.class.index())
+                && list.len() < self.class.kept_max()
+            {
+                list.push(bytes);
+            }
+        });
+    }
+}
+
+/// How many free buffers of `class` this thread keeps.
+#[must_use]
+pub fn kept(class: Class) -> usize {
+    FREE.try_with(|free| free.borrow().get(class.index()).map_or(0, Vec::len))
+        .unwrap_or(0)
+}
+
+thread_local! {
+    static FREE: RefCell<[Vec<Box<[u8]>>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_buffer_is_the_next_one_borrowed() {
+        let first = Buffer::take(Class::Record);
+        let address = first.as_ptr();
+        drop(first);
+        assert_eq!(Buffer::take(Class::Record).as_ptr(), address);
+    }
+
+    #[test]
+    fn a_thread_keeps_no_more_than_its_limit() {
+        let many: Vec<Buffer> = (0..Class::Block.kept_max() + 2)
+            .map(|_| Buffer::take(Class::Block))
+            .collect();
+        drop(many);
+        assert_eq!(kept(Class::Block), Class::Block.kept_max());
+    }
+
+    #[test]
+    fn sizes_are_what_the_classes_say() {
+        for class in [Class::Small, Class::Record, Class::Block] {
+            assert_eq!(Buffer::take(class).len(), class.bytes());
+        }
+    }
+}

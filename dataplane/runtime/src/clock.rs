@@ -1,0 +1,47 @@
+//! The only place that reads a clock.
+//!
+//! Everybody else is given the time: monotonic time as the span since the process asked first, wall
+//! time as seconds since 1970. So quiet rooms can be run at any time and any speed.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Monotonic time since the first call in this process. Never goes back.
+#[must_use]
+pub fn now() -> Duration {
+    start().elapsed()
+}
+
+/// Seconds since 1970-01-01 UTC; 0 when the wall clock stands before that.
+#[must_use]
+pub fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |span| span.as_secs())
+}
+
+/// Microseconds since 1970-01-01 UTC, for records that are read by people.
+#[must_use]
+pub fn unix_micros() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |span| {
+            u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+        })
+}
+
+fn start() -> &'static Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn monotonic_time_does_not_go_back() {
+        let first = now();
+        assert!(now() >= first);
+    }
+}

@@ -1,0 +1,307 @@
+//! Signals between tasks of one shard. Nothing here may cross a thread.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// One task waits, others notify. A notification with nobody waiting is kept, once.
+#[derive(Debug, Default)]
+pub struct Notify {
+    set: Cell<bool>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Notify {
+    /// Nothing notified yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Wakes the waiting task, now or when it next waits.
+    pub fn notify(&self) {
+        if !self.set.replace(true)
+            && let Some(waker) = self.waiting.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Waits for a notification and takes it.
+    pub async fn notified(&self) {
+        std::future::poll_fn(|cx| self.poll_notified(cx)).await;
+    }
+
+    /// The same as a poll, for hand-written futures.
+    pub fn poll_notified(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.set.take() {
+            return Poll::Ready(());
+        }
+        *self.waiting.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Many tasks wait for one thing that happens once: a drain, a cut, a withdrawal.
+#[derive(Debug, Default)]
+pub struct Once {
+    happened: Cell<bool>,
+    next: Cell<u64>,
+    waiting: RefCell<BTreeMap<u64, Waker>>,
+}
+
+impl Once {
+    /// It has not happened yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// It happens; again is harmless.
+    pub fn happen(&self) {
+        if !self.happened.replace(true) {
+            for waker in self.waiting.take().into_values() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Whether it happened.
+    #[must_use]
+    pub fn has_happened(&self) -> bool {
+        self.happened.get()
+    }
+
+    /// Waits until it happens. Cheap when it has; leaves nothing behind when dropped.
+    pub fn wait(&self) -> Wait<'_> {
+        Wait {
+            once: self,
+            key: None,
+        }
+    }
+}
+
+/// The future of [`Once::wait`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Wait<'a> {
+    once: &'a Once,
+    key: Option<u64>,
+}
+
+impl Future for Wait<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.once.happened.get() {
+            return Poll::Ready(());
+        }
+        let key = self
+            .key
+            .unwrap_or_else(|| self.once.next.replace(self.once.next.get() + 1));
+        self.key = Some(key);
+        self.once
+            .waiting
+            .borrow_mut()
+            .entry(key)
+            .and_modify(|waker| waker.clone_from(cx.waker()))
+            .or_insert_with(|| cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.once.waiting.borrow_mut().remove(&key);
+        }
+    }
+}
+
+/// The sending half of an answer that is waited for once.
+#[derive(Debug)]
+pub struct Answer<T>(Rc<Slot<T>>);
+
+/// The waiting half.
+#[derive(Debug)]
+pub struct Asked<T>(Rc<Slot<T>>);
+
+#[derive(Debug)]
+struct Slot<T> {
+    value: RefCell<Option<T>>,
+    given_up: Cell<bool>,
+    notify: Notify,
+}
+
+/// A question with one answer, within a shard.
+#[must_use]
+pub fn question<T>() -> (Answer<T>, Asked<T>) {
+    let slot = Rc::new(Slot {
+        value: RefCell::new(None),
+        given_up: Cell::new(false),
+        notify: Notify::new(),
+    });
+    (Answer(Rc::clone(&slot)), Asked(slot))
+}
+
+impl<T> Answer<T> {
+    /// Answers; the waiting task goes on.
+    pub fn give(self, value: T) {
+        *self.0.value.borrow_mut() = Some(value);
+    }
+}
+
+impl<T> Drop for Answer<T> {
+    fn drop(&mut self) {
+        self.0.given_up.set(true);
+        self.0.notify.notify();
+    }
+}
+
+impl<T> Asked<T> {
+    /// The answer, or `None` when the other side went away without one.
+    pub async fn answer(self) -> Option<T> {
+        loop {
+            if let Some(value) = self.0.value.borrow_mut().take() {
+                return Some(value);
+            }
+            if self.0.given_up.get() {
+                return None;
+            }
+            self.0.notify.notified().await;
+        }
+    }
+}
+
+/// Lets the other ready tasks of this shard run first.
+pub async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Which of two futures ended first.
+#[derive(Debug)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "closed by nature: whoever matches must look at each"
+)]
+pub enum Either<A, B> {
+    /// The left one.
+    Left(A),
+    /// The right one.
+    Right(B),
+}
+
+/// Runs both until one ends; the left one is looked at first. The other is dropped by the caller's scope.
+pub async fn either<A: Future, B: Future>(left: A, right: B) -> Either<A::Output, B::Output> {
+    let mut left = std::pin::pin!(left);
+    let mut right = std::pin::pin!(right);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(value) = left.as_mut().poll(cx) {
+            return Poll::Ready(Either::Left(value));
+        }
+        if let Poll::Ready(value) = right.as_mut().poll(cx) {
+            return Poll::Ready(Either::Right(value));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Runs both to their ends.
+pub async fn both<A: Future, B: Future>(left: A, right: B) -> (A::Output, B::Output) {
+    let mut left = std::pin::pin!(left);
+    let mut right = std::pin::pin!(right);
+    let mut left_done = None;
+    let mut right_done = None;
+    std::future::poll_fn(|cx| {
+        if left_done.is_none()
+            && let Poll::Ready(value) = left.as_mut().poll(cx)
+        {
+            left_done = Some(value);
+        }
+        if right_done.is_none()
+            && let Poll::Ready(value) = right.as_mut().poll(cx)
+        {
+            right_done = Some(value);
+        }
+        match (left_done.take(), right_done.take()) {
+            (Some(l), Some(r)) => Poll::Ready((l, r)),
+            (l, r) => {
+                left_done = l;
+                right_done = r;
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// A boxed future of one shard.
+pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run<F: Future>(future: F) -> F::Output {
+        crate::shard::run_here(crate::shard::Driver::Epoll, future).expect("an epoll driver")
+    }
+
+    #[test]
+    fn a_notification_before_the_wait_is_kept() {
+        run(async {
+            let notify = Notify::new();
+            notify.notify();
+            notify.notified().await;
+        });
+    }
+
+    #[test]
+    fn an_answer_given_up_is_none() {
+        run(async {
+            let (answer, asked) = question::<u32>();
+            drop(answer);
+            assert_eq!(asked.answer().await, None);
+            let (answer, asked) = question();
+            answer.give(7);
+            assert_eq!(asked.answer().await, Some(7));
+        });
+    }
+
+    #[test]
+    fn once_wakes_everybody() {
+        run(async {
+            let once = Rc::new(Once::new());
+            let other = Rc::clone(&once);
+            both(async { once.wait().await }, async {
+                yield_now().await;
+                other.happen();
+            })
+            .await;
+            assert!(once.has_happened());
+        });
+    }
+
+    #[test]
+    fn a_dropped_wait_leaves_nothing_behind() {
+        run(async {
+            let once = Once::new();
+            for _ in 0..100 {
+                either(once.wait(), yield_now()).await;
+            }
+            assert!(once.waiting.borrow().is_empty());
+        });
+    }
+}

@@ -1,0 +1,768 @@
+//! The one loop that feeds a tunnel: socket to machine, machine to streams, and back.
+//!
+//! A link lives on one shard. Its reader takes one large read, opens it in place and hands slices to
+//! the streams; its flusher seals what the streams queued and writes it in one gather call; its timer
+//! notices a dead peer. What the streams carry is not its business.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use adit_mux::OpenError;
+use adit_runtime::buffer::{Buffer, Class};
+use adit_runtime::clock;
+use adit_runtime::local::{Notify, Once, yield_now};
+use adit_tunnel::{Batch, Error, Event, GoAwayCode, Peer, StreamId};
+
+use crate::piece::{self, Piece};
+use crate::socket::Socket;
+use crate::stream::{Stream, StreamError};
+use crate::wire::Wire;
+use crate::{Slot, Tunnel};
+
+/// How a tunnel ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// The peer closed in good order.
+    PeerClosed,
+    /// We closed in good order, after a drain or at its deadline.
+    Closed,
+    /// The path broke: reset, or cut without the peer's close.
+    Lost(String),
+    /// The peer fell silent.
+    Silent(String),
+    /// A rule was broken, by the peer or by us.
+    Broken(String),
+}
+
+impl Ending {
+    /// A closed word for metrics and logs.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::PeerClosed => "peer-closed",
+            Self::Closed => "closed",
+            Self::Lost(_) => "lost",
+            Self::Silent(_) => "silent",
+            Self::Broken(_) => "broken",
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PeerClosed => f.write_str("closed by the peer"),
+            Self::Closed => f.write_str("closed"),
+            Self::Lost(why) => write!(f, "lost: {why}"),
+            Self::Silent(why) => write!(f, "silent: {why}"),
+            Self::Broken(why) => write!(f, "broken: {why}"),
+        }
+    }
+}
+
+/// Why no stream can be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenRefused {
+    /// The tunnel has ended or takes no new streams.
+    Gone,
+    /// As many streams as the tunnel may carry.
+    Full,
+}
+
+/// Traffic of a tunnel so far, in bytes of ciphertext.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traffic {
+    /// Received.
+    pub received_bytes: u64,
+    /// Sent.
+    pub sent_bytes: u64,
+}
+
+/// One running tunnel.
+pub struct Link {
+    core: RefCell<Core>,
+    socket: Socket,
+    flusher: Notify,
+    ended: Once,
+    arrived: Notify,
+    changed: Notify,
+}
+
+pub(crate) struct Core {
+    pub(crate) tunnel: Tunnel,
+    pub(crate) ends: HashMap<StreamId, End>,
+    batch: Batch<Buffer>,
+    incoming: VecDeque<StreamId>,
+    ending: Option<Ending>,
+    turn: u64,
+    queued_bytes: usize,
+    queued_frames: usize,
+    blocked: bool,
+    draining: bool,
+    traffic: Traffic,
+}
+
+/// What the link knows of a stream that somebody holds.
+#[derive(Default)]
+pub(crate) struct End {
+    pub(crate) inbox: VecDeque<Piece>,
+    pub(crate) finished: bool,
+    pub(crate) reset: bool,
+    // Nobody at the peer has looked at a stream of ours yet.
+    unseen: bool,
+    pub(crate) reader: Option<Waker>,
+    pub(crate) writer: Option<Waker>,
+    // The reader's task was woken in this turn and will look before the block is used again.
+    fresh: u64,
+}
+
+impl Link {
+    /// Starts the loop of an opened tunnel on this shard. `leftover` is ciphertext read behind the
+    /// greeting.
+    #[must_use]
+    pub fn start(tunnel: Tunnel, socket: Socket, leftover: Vec<u8>) -> Rc<Self> {
+        let link = Rc::new(Self {
+            core: RefCell::new(Core {
+                tunnel,
+                ends: HashMap::new(),
+                batch: Batch::new(),
+                incoming: VecDeque::new(),
+                ending: None,
+                turn: 0,
+                queued_bytes: 0,
+                queued_frames: 0,
+                blocked: false,
+                draining: false,
+                traffic: Traffic::default(),
+            }),
+            socket,
+            flusher: Notify::new(),
+            ended: Once::new(),
+            arrived: Notify::new(),
+            changed: Notify::new(),
+        });
+        monoio::spawn(until_ended(Rc::clone(&link), {
+            let link = Rc::clone(&link);
+            async move { link.read(leftover).await }
+        }));
+        monoio::spawn(until_ended(Rc::clone(&link), {
+            let link = Rc::clone(&link);
+            async move { link.write().await }
+        }));
+        monoio::spawn(until_ended(Rc::clone(&link), {
+            let link = Rc::clone(&link);
+            async move { link.watch().await }
+        }));
+        link
+    }
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// [`OpenRefused`].
+    pub fn open(self: &Rc<Self>) -> Result<Stream, OpenRefused> {
+        let mut core = self.core.borrow_mut();
+        if core.ending.is_some() || core.draining {
+            return Err(OpenRefused::Gone);
+        }
+        let id = core.tunnel.open(clock::now()).map_err(|refused| {
+            if matches!(refused, OpenError::TooManyStreams | OpenError::AckBacklog) {
+                OpenRefused::Full
+            } else {
+                OpenRefused::Gone
+            }
+        })?;
+        core.ends.insert(
+            id,
+            End {
+                unseen: true,
+                ..End::default()
+            },
+        );
+        drop(core);
+        Ok(Stream::new(Rc::clone(self), id))
+    }
+
+    /// The next stream that the peer opened; `None` once the tunnel has ended.
+    pub async fn accept(self: &Rc<Self>) -> Option<Stream> {
+        loop {
+            {
+                let mut core = self.core.borrow_mut();
+                if let Some(id) = core.incoming.pop_front() {
+                    return Some(Stream::new(Rc::clone(self), id));
+                }
+                if core.ending.is_some() {
+                    return None;
+                }
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    /// How the tunnel ended, once it has.
+    pub async fn ended(&self) -> Ending {
+        self.ended.wait().await;
+        self.core.borrow().ending.clone().unwrap_or(Ending::Closed)
+    }
+
+    /// Waits until the peer says that it goes away, or the tunnel ends. For one waiting task.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Whether new streams may be opened.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let core = self.core.borrow();
+        core.ending.is_none() && !core.draining && !core.tunnel.session().is_going_away()
+    }
+
+    /// Whether the tunnel has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.has_happened()
+    }
+
+    /// Streams that are open now.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.core.borrow().tunnel.session().streams()
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.core.borrow().tunnel.peer().clone()
+    }
+
+    /// The address of the other end.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<std::net::SocketAddr> {
+        self.socket.peer_addr().ok()
+    }
+
+    /// Round trip time as the multiplexer's pings measured it.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Duration> {
+        self.core.borrow().tunnel.session().rtt()
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.core.borrow().traffic
+    }
+
+    /// No new streams from here on, in both directions; running ones finish.
+    pub fn drain(&self) {
+        let mut core = self.core.borrow_mut();
+        if !core.draining {
+            core.draining = true;
+            core.tunnel.go_away(GoAwayCode::Normal);
+            drop(core);
+            self.flusher.notify();
+        }
+    }
+
+    /// Closes now: go-away, close_notify, end. Running streams are cut.
+    pub async fn close(&self) {
+        self.drain();
+        {
+            let mut core = self.core.borrow_mut();
+            if core.ending.is_some() {
+                return;
+            }
+            let core = &mut *core;
+            let _ = core
+                .tunnel
+                .transmit(clock::now(), &mut core.batch, BATCH_BYTES, &mut record);
+            core.tunnel.close(&mut core.batch, &mut record);
+        }
+        // The last words leave if the path takes them at once or soon; a dead path must not hold us.
+        let _ = monoio::time::timeout(LAST_WORDS_WAIT, async {
+            while self.flush() {
+                if self.socket.writable().await.is_err() {
+                    break;
+                }
+                self.core.borrow_mut().blocked = false;
+            }
+        })
+        .await;
+        let _ = self.socket.finish().await;
+        self.end(Ending::Closed);
+    }
+
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Core) -> T) -> T {
+        act(&mut self.core.borrow_mut())
+    }
+
+    /// Queues one frame of a stream and sees to it that it leaves: at once when a batch is full,
+    /// else at the end of this turn of the loop. The bound keeps requests from travelling as a convoy.
+    pub(crate) fn queue(&self, id: StreamId, slot: Slot, fin: bool) -> Result<(), ()> {
+        let full = {
+            let mut core = self.core.borrow_mut();
+            if core.ending.is_some() {
+                return Err(());
+            }
+            let bytes = slot.payload().len();
+            core.tunnel.send(id, slot, fin).map_err(|_refused| ())?;
+            core.queued_bytes += bytes;
+            core.queued_frames += 1;
+            core.queued_bytes >= FLUSH_BYTES || core.queued_frames >= FLUSH_FRAMES
+        };
+        if full {
+            self.flush();
+        } else {
+            self.flusher.notify();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn wants_flush(&self) {
+        self.flusher.notify();
+    }
+
+    // Seals and writes what is queued; true when the socket took no more and must be waited for.
+    fn flush(&self) -> bool {
+        let mut guard = self.core.borrow_mut();
+        let core = &mut *guard;
+        core.queued_bytes = 0;
+        core.queued_frames = 0;
+        if core.ending.is_some() {
+            return false;
+        }
+        if core.blocked {
+            return true;
+        }
+        for _ in 0..BATCHES_PER_TURN {
+            if let Err(error) =
+                core.tunnel
+                    .transmit(clock::now(), &mut core.batch, BATCH_BYTES, &mut record)
+            {
+                drop(guard);
+                self.fail(&error);
+                return false;
+            }
+            while let Some(event) = core.tunnel.poll_event() {
+                if let Event::Writable(id) = event
+                    && let Some(end) = core.ends.get_mut(&id)
+                    && let Some(writer) = end.writer.take()
+                {
+                    writer.wake();
+                }
+            }
+            if core.batch.is_empty() {
+                return false;
+            }
+            let written = {
+                let mut pieces = [IoSlice::new(&[]); GATHER_MAX];
+                let mut count = 0;
+                for (place, bytes) in pieces.iter_mut().zip(core.batch.pieces()) {
+                    *place = IoSlice::new(bytes);
+                    count += 1;
+                }
+                self.socket
+                    .try_write(pieces.get(..count).unwrap_or_default())
+            };
+            match written {
+                Ok(sent) => {
+                    core.batch.advance(sent);
+                    core.traffic.sent_bytes += u64::try_from(sent).unwrap_or(u64::MAX);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    core.blocked = true;
+                    drop(guard);
+                    self.flusher.notify();
+                    return true;
+                }
+                Err(error) => {
+                    drop(guard);
+                    self.end(Ending::Lost(error.to_string()));
+                    return false;
+                }
+            }
+        }
+        // More is there, but other tasks of the shard want to run as well.
+        drop(guard);
+        self.flusher.notify();
+        false
+    }
+
+    async fn write(&self) {
+        loop {
+            self.flusher.notified().await;
+            let blocked = self.core.borrow().blocked;
+            if blocked {
+                if let Err(error) = self.socket.writable().await {
+                    self.end(Ending::Lost(error.to_string()));
+                    return;
+                }
+                self.core.borrow_mut().blocked = false;
+            }
+            self.flush();
+        }
+    }
+
+    async fn watch(&self) {
+        loop {
+            let deadline = self.core.borrow().tunnel.next_deadline();
+            let now = clock::now();
+            // Rounded up: the timer's resolution is 1 ms, and too early would be twice.
+            let wait = deadline
+                .map_or(WATCH_MAX, |at| at.saturating_sub(now))
+                .min(WATCH_MAX)
+                .max(WATCH_MIN);
+            monoio::time::sleep(wait).await;
+            let result = self.core.borrow_mut().tunnel.on_deadline(clock::now());
+            if let Err(error) = result {
+                self.fail(&error);
+                return;
+            }
+            if self.core.borrow().tunnel.wants_write() {
+                self.flush();
+            }
+        }
+    }
+
+    async fn read(&self, leftover: Vec<u8>) {
+        let mut events = Vec::new();
+        let mut block: Option<Rc<Buffer>> = None;
+        let mut filled = 0;
+        let mut exhausted = leftover.is_empty();
+        if !leftover.is_empty() {
+            let mut first = Buffer::take(Class::Block);
+            filled = leftover.len().min(first.len());
+            if let (Some(to), Some(from)) = (first.get_mut(..filled), leftover.get(..filled)) {
+                to.copy_from_slice(from);
+            }
+            block = Some(Rc::new(first));
+        }
+        drop(leftover);
+        loop {
+            if exhausted {
+                if filled == 0 {
+                    // A quiet tunnel holds no buffer.
+                    block = None;
+                }
+                if let Err(error) = self.socket.readable().await {
+                    self.end(Ending::Lost(error.to_string()));
+                    return;
+                }
+                let current = writable_block(&mut block, filled);
+                let room = current.len() - filled;
+                match self.socket.try_read(&mut [IoSliceMut::new(
+                    current.get_mut(filled..).unwrap_or_default(),
+                )]) {
+                    Ok(0) => {
+                        self.peer_gone();
+                        return;
+                    }
+                    Ok(n) => {
+                        filled += n;
+                        exhausted = n < room;
+                        self.core.borrow_mut().traffic.received_bytes +=
+                            u64::try_from(n).unwrap_or(u64::MAX);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                    Err(error) => {
+                        self.end(Ending::Lost(error.to_string()));
+                        return;
+                    }
+                }
+            }
+            let Some(shared) = block.as_mut() else {
+                exhausted = true;
+                continue;
+            };
+            events.clear();
+            let received = match Rc::get_mut(shared).and_then(|bytes| bytes.get_mut(..filled)) {
+                Some(bytes) => {
+                    let mut core = self.core.borrow_mut();
+                    core.turn += 1;
+                    core.tunnel.receive(bytes, clock::now(), &mut events)
+                }
+                // `writable_block` has just made it ours alone.
+                None => Ok(filled),
+            };
+            self.dispatch(&mut events, shared);
+            let used = match received {
+                Ok(used) => used.min(filled),
+                Err(error) => {
+                    self.fail(&error);
+                    return;
+                }
+            };
+            if self.core.borrow().tunnel.peer_has_closed() {
+                self.flush();
+                self.end(Ending::PeerClosed);
+                return;
+            }
+            if self.core.borrow().tunnel.wants_write() {
+                self.flusher.notify();
+            }
+            // The streams that got slices run now and give them back; then the block is ours again.
+            yield_now().await;
+            if used < filled {
+                keep_rest(&mut block, used, filled);
+            }
+            filled -= used;
+            if !exhausted && filled < Class::Block.bytes() {
+                // The read filled the block: more is waiting.
+                let current = writable_block(&mut block, filled);
+                let room = current.len() - filled;
+                match self.socket.try_read(&mut [IoSliceMut::new(
+                    current.get_mut(filled..).unwrap_or_default(),
+                )]) {
+                    Ok(0) => {
+                        self.peer_gone();
+                        return;
+                    }
+                    Ok(n) => {
+                        filled += n;
+                        exhausted = n < room;
+                        self.core.borrow_mut().traffic.received_bytes +=
+                            u64::try_from(n).unwrap_or(u64::MAX);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => exhausted = true,
+                    Err(error) => {
+                        self.end(Ending::Lost(error.to_string()));
+                        return;
+                    }
+                }
+                if exhausted && filled == 0 {
+                    continue;
+                }
+            }
+        }
+    }
+
+    fn dispatch(&self, events: &mut Vec<Event>, block: &Rc<Buffer>) {
+        let mut core = self.core.borrow_mut();
+        let core = &mut *core;
+        let turn = core.turn;
+        for event in events.drain(..) {
+            match event {
+                Event::Opened(id) => {
+                    core.ends.insert(
+                        id,
+                        End {
+                            fresh: turn,
+                            ..End::default()
+                        },
+                    );
+                    core.incoming.push_back(id);
+                    self.arrived.notify();
+                }
+                Event::Data { stream, range } => {
+                    let bytes = range.len();
+                    match core.ends.get_mut(&stream) {
+                        Some(end) => {
+                            if let Some(reader) = end.reader.take() {
+                                end.fresh = turn;
+                                reader.wake();
+                            }
+                            if end.fresh == turn {
+                                end.inbox
+                                    .push_back(Piece::new(block, range.start, range.end));
+                            } else {
+                                // Its task is busy elsewhere, perhaps for long: it must not pin the block.
+                                piece::append_copy(
+                                    &mut end.inbox,
+                                    block.get(range).unwrap_or_default(),
+                                );
+                            }
+                        }
+                        // Nobody holds the stream any more; the credit goes back all the same.
+                        None => core.tunnel.consumed(stream, bytes, clock::now()),
+                    }
+                }
+                Event::Finished(id) => {
+                    if let Some(end) = core.ends.get_mut(&id) {
+                        end.finished = true;
+                        end.wake();
+                    }
+                }
+                Event::Reset(id) => {
+                    if let Some(end) = core.ends.get_mut(&id) {
+                        end.reset = true;
+                        end.wake();
+                    }
+                }
+                Event::Writable(id) => {
+                    if let Some(writer) = core.ends.get_mut(&id).and_then(|end| end.writer.take()) {
+                        writer.wake();
+                    }
+                }
+                Event::Acknowledged(id) => {
+                    if let Some(end) = core.ends.get_mut(&id) {
+                        end.unseen = false;
+                    }
+                }
+                Event::WentAway(_) => {
+                    core.draining = true;
+                    self.changed.notify();
+                }
+            }
+        }
+    }
+
+    fn peer_gone(&self) {
+        self.end(Ending::Lost(
+            "cut without a close; the peer or the path is gone".to_owned(),
+        ));
+    }
+
+    fn fail(&self, error: &Error) {
+        {
+            let mut core = self.core.borrow_mut();
+            if core.ending.is_some() {
+                return;
+            }
+            let core = &mut *core;
+            core.tunnel
+                .fail(error, clock::now(), &mut core.batch, &mut record);
+            if !core.blocked {
+                let pieces: Vec<IoSlice<'_>> = core
+                    .batch
+                    .pieces()
+                    .take(GATHER_MAX)
+                    .map(IoSlice::new)
+                    .collect();
+                // Best effort: the tunnel ends in any case.
+                let _ = self.socket.try_write(&pieces);
+            }
+        }
+        self.end(if error.is_silence() {
+            Ending::Silent(error.to_string())
+        } else {
+            Ending::Broken(error.to_string())
+        });
+    }
+
+    fn end(&self, ending: Ending) {
+        let mut core = self.core.borrow_mut();
+        if core.ending.is_some() {
+            return;
+        }
+        core.ending = Some(ending);
+        core.incoming.clear();
+        core.batch = Batch::new();
+        for end in core.ends.values_mut() {
+            end.reset = true;
+            end.wake();
+        }
+        drop(core);
+        self.ended.happen();
+        self.arrived.notify();
+        self.changed.notify();
+    }
+}
+
+impl Core {
+    pub(crate) fn ending(&self) -> Option<&Ending> {
+        self.ending.as_ref()
+    }
+}
+
+impl End {
+    pub(crate) fn reset_error(&self) -> StreamError {
+        if self.unseen {
+            StreamError::Unseen
+        } else {
+            StreamError::Reset
+        }
+    }
+
+    pub(crate) fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
+    }
+}
+
+// The tasks of a link end with it, whatever they wait for.
+async fn until_ended(link: Rc<Link>, task: impl Future<Output = ()>) {
+    let mut task = std::pin::pin!(task);
+    let mut ended = std::pin::pin!(link.ended.wait());
+    std::future::poll_fn(|cx| {
+        if task.as_mut().poll(cx).is_ready() || ended.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+fn record() -> Buffer {
+    Buffer::take(Class::Record)
+}
+
+// The block to read into, ours alone, with its first `filled` bytes kept.
+fn writable_block(block: &mut Option<Rc<Buffer>>, filled: usize) -> &mut Buffer {
+    let usable = block
+        .as_mut()
+        .is_some_and(|shared| Rc::get_mut(shared).is_some());
+    if !usable {
+        let mut fresh = Buffer::take(Class::Block);
+        if let Some(old) = block.as_ref()
+            && let (Some(to), Some(from)) = (fresh.get_mut(..filled), old.get(..filled))
+        {
+            to.copy_from_slice(from);
+        }
+        *block = Some(Rc::new(fresh));
+    }
+    block
+        .as_mut()
+        .and_then(Rc::get_mut)
+        .expect("a block that nobody shares was put there just now")
+}
+
+// Moves the beginning of a record to the front, into a new block when the old one is still read.
+fn keep_rest(block: &mut Option<Rc<Buffer>>, used: usize, filled: usize) {
+    if let Some(alone) = block.as_mut().and_then(Rc::get_mut) {
+        alone.copy_within(used..filled, 0);
+        return;
+    }
+    let mut fresh = Buffer::take(Class::Block);
+    if let Some(old) = block.as_ref()
+        && let (Some(to), Some(from)) = (fresh.get_mut(..filled - used), old.get(used..filled))
+    {
+        to.copy_from_slice(from);
+    }
+    *block = Some(Rc::new(fresh));
+}
+
+/// Ciphertext sealed for one gather write: 16 full records.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Pieces of one gather write.
+const GATHER_MAX: usize = 64;
+/// Batches written before other tasks of the shard run.
+const BATCHES_PER_TURN: usize = 4;
+/// Queued payload that is sent at once instead of at the end of the turn.
+const FLUSH_BYTES: usize = 16 * 1024;
+/// Queued frames that are sent at once: more would make requests travel as a convoy.
+const FLUSH_FRAMES: usize = 16;
+/// The timer looks at least this often, and at most as often as its resolution allows.
+const WATCH_MAX: Duration = Duration::from_secs(5);
+const WATCH_MIN: Duration = Duration::from_millis(2);
+/// How long a closing tunnel tries to say its last words.
+const LAST_WORDS_WAIT: Duration = Duration::from_millis(500);

@@ -1,0 +1,174 @@
+//! Bytes that have arrived on a stream, where they lie.
+//!
+//! A piece is a range of the block into which the tunnel was read and opened; it keeps that block
+//! from being used again. One that has to wait is copied out, so that a stalled stream cannot pin
+//! the blocks of its neighbours.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+
+use adit_runtime::buffer::{Buffer, Class};
+
+/// A range of a shared block, or of a copy of its own.
+#[derive(Clone)]
+pub struct Piece {
+    block: Rc<Buffer>,
+    start: usize,
+    end: usize,
+    copied: bool,
+}
+
+impl Piece {
+    pub(crate) fn new(block: &Rc<Buffer>, start: usize, end: usize) -> Self {
+        Self {
+            block: Rc::clone(block),
+            start,
+            end: end.max(start),
+            copied: false,
+        }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.block.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether none are left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Drops the first `bytes`.
+    pub fn advance(&mut self, bytes: usize) {
+        self.start = (self.start + bytes).min(self.end);
+    }
+}
+
+// Payload is not for logs.
+impl fmt::Debug for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Piece({} bytes)", self.len())
+    }
+}
+
+/// Drops the first `bytes` of a row of pieces.
+pub fn advance(pieces: &mut VecDeque<Piece>, bytes: usize) {
+    let mut left = bytes;
+    while let Some(front) = pieces.front_mut() {
+        if left < front.len() {
+            front.advance(left);
+            return;
+        }
+        left -= front.len();
+        pieces.pop_front();
+    }
+}
+
+/// How many bytes a row of pieces holds.
+#[must_use]
+pub fn total(pieces: &VecDeque<Piece>) -> usize {
+    pieces.iter().map(Piece::len).sum()
+}
+
+/// Copies `bytes` behind the last piece, into its own memory or new.
+pub(crate) fn append_copy(pieces: &mut VecDeque<Piece>, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let grown = pieces
+            .back_mut()
+            .filter(|last| last.copied)
+            .and_then(|last| {
+                let end = last.end;
+                let room = Rc::get_mut(&mut last.block)?.get_mut(end..)?;
+                let taken = room.len().min(bytes.len());
+                room.get_mut(..taken)?.copy_from_slice(bytes.get(..taken)?);
+                last.end += taken;
+                Some(taken)
+            })
+            .unwrap_or(0);
+        bytes = bytes.get(grown..).unwrap_or_default();
+        if grown == 0 {
+            let class = if bytes.len() <= Class::Small.bytes() {
+                Class::Small
+            } else {
+                Class::Record
+            };
+            pieces.push_back(Piece {
+                block: Rc::new(Buffer::take(class)),
+                start: 0,
+                end: 0,
+                copied: true,
+            });
+        }
+    }
+}
+
+/// Copies out whatever pins a shared block.
+pub fn copy_out(pieces: &mut VecDeque<Piece>) {
+    if pieces.iter().all(|piece| piece.copied) {
+        return;
+    }
+    let pinned = std::mem::take(pieces);
+    for piece in pinned {
+        if piece.copied {
+            pieces.push_back(piece);
+        } else {
+            append_copy(pieces, piece.bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(bytes: &[u8]) -> Rc<Buffer> {
+        let mut buffer = Buffer::take(Class::Small);
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        Rc::new(buffer)
+    }
+
+    fn joined(pieces: &VecDeque<Piece>) -> Vec<u8> {
+        pieces.iter().flat_map(|p| p.bytes().to_vec()).collect()
+    }
+
+    #[test]
+    fn copying_out_keeps_the_bytes_and_frees_the_block() {
+        let shared = block(b"hello world");
+        let mut pieces = VecDeque::from([Piece::new(&shared, 0, 5), Piece::new(&shared, 5, 11)]);
+        pieces.front_mut().unwrap().advance(1);
+        copy_out(&mut pieces);
+        assert_eq!(joined(&pieces), b"ello world");
+        assert_eq!(Rc::strong_count(&shared), 1);
+        assert_eq!(pieces.len(), 1, "small pieces share one copy");
+    }
+
+    #[test]
+    fn a_long_copy_is_spread_over_records() {
+        let bytes: Vec<u8> = (0..50_000_u32)
+            .map(|n| u8::try_from(n % 256).unwrap())
+            .collect();
+        let mut pieces = VecDeque::new();
+        append_copy(&mut pieces, &bytes);
+        assert_eq!(joined(&pieces), bytes);
+        assert_eq!(total(&pieces), 50_000);
+    }
+
+    #[test]
+    fn advancing_crosses_pieces() {
+        let shared = block(b"abcdef");
+        let mut pieces = VecDeque::from([Piece::new(&shared, 0, 3), Piece::new(&shared, 3, 6)]);
+        advance(&mut pieces, 4);
+        assert_eq!(joined(&pieces), b"ef");
+        advance(&mut pieces, 2);
+        assert!(pieces.is_empty());
+    }
+}

@@ -1,0 +1,97 @@
+//! A socket whose wait for readability outlives the one who asked for it.
+//!
+//! A door waits for the next request, and while a response is under way it watches whether the
+//! application is still there: both are the same wait, armed once with the driver and kept.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use crate::socket::Socket;
+use crate::wire::Wire;
+
+type Armed = Pin<Box<dyn Future<Output = io::Result<()>>>>;
+
+/// See the module.
+pub struct Watched {
+    socket: Rc<Socket>,
+    armed: RefCell<Option<Armed>>,
+}
+
+impl Watched {
+    /// Watches `socket` from the first wait on.
+    #[must_use]
+    pub fn new(socket: Socket) -> Self {
+        Self {
+            socket: Rc::new(socket),
+            armed: RefCell::new(None),
+        }
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Waits until the other end has broken the connection. An orderly end of its direction (FIN) is
+    /// no break: it may still read. Never ends when bytes wait to be read.
+    pub async fn broken(&self) -> io::Error {
+        if let Err(error) = self.readable().await {
+            return error;
+        }
+        match self.socket.peek() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => error,
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+impl std::fmt::Debug for Watched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Watched({:?})", self.socket)
+    }
+}
+
+impl Wire for Watched {
+    fn try_read(&self, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.socket.try_read(into)
+    }
+
+    fn try_write(&self, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.socket.try_write(from)
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| {
+            let mut armed = self.armed.borrow_mut();
+            let wait = armed.get_or_insert_with(|| {
+                let socket = Rc::clone(&self.socket);
+                Box::pin(async move { socket.readable().await })
+            });
+            match wait.as_mut().poll(cx) {
+                Poll::Ready(outcome) => {
+                    *armed = None;
+                    Poll::Ready(outcome)
+                }
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    async fn writable(&self) -> io::Result<()> {
+        self.socket.writable().await
+    }
+
+    async fn finish(&self) -> io::Result<()> {
+        self.socket.finish().await
+    }
+
+    fn abort(&self) {
+        self.socket.abort();
+    }
+}
