@@ -3,12 +3,12 @@
 //! Only the numbers and their reasons; the places that count are `handshake`, `records` and
 //! `post_handshake`.
 
-/// Most handshake bytes one peer may send before it has proven who it is: 64 KiB.
+/// Most handshake bytes one peer may send before it has proven who it is: 32 KiB.
 ///
-/// A certificate chain of four RSA-4096 certificates takes about 8 KiB, so this is room for eight
+/// A certificate chain of four RSA-4096 certificates takes about 8 KiB, so this is room for four
 /// such. Worst case for each tunnel that is being set up: the caller's input buffer, this many
-/// bytes and one record (64 KiB + 16 KiB), and as much again inside rustls.
-pub const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+/// bytes and one record (32 KiB + 16 KiB), and as much again inside rustls.
+pub const HANDSHAKE_BYTES_MAX: usize = 32 * 1024;
 
 /// Most records one peer may cut its handshake into: 256.
 ///
@@ -56,17 +56,19 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same limits with a key update of ours due after `records` records.
+    /// The same limits with a key update of ours due after `records` records, at least one and at
+    /// most half of [`SEAL_RECORDS_MAX`].
     #[must_use]
     pub fn with_key_update_records(mut self, records: u64) -> Self {
-        self.key_update_records = records.min(SEAL_RECORDS_MAX / 2);
+        self.key_update_records = records.clamp(1, SEAL_RECORDS_MAX / 2);
         self
     }
 
-    /// The same limits, but the peer is asked for a new key after `records` of its records.
+    /// The same limits, but the peer is asked for a new key after `records` of its records, at
+    /// least one.
     #[must_use]
     pub fn with_ask_update_records(mut self, records: u64) -> Self {
-        self.ask_update_records = records;
+        self.ask_update_records = records.max(1);
         self
     }
 

@@ -5,7 +5,8 @@ use adit_tls::{
     ServerSettings, SettingsError, SpiffeId,
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa, SanType,
+    date_time_ymd,
 };
 use rustls::CertificateError;
 
@@ -310,6 +311,72 @@ fn s07_every_bad_leaf_of_an_agent_is_refused_with_its_reason() {
             );
         }
         assert_eq!(error.fault(), adit_tls::Fault::Peer);
+    }
+}
+
+/// A subject alternative name extension of these URIs, each byte as given.
+fn raw_names(uris: &[&[u8]]) -> CustomExtension {
+    let names: Vec<u8> = uris
+        .iter()
+        .flat_map(|uri| {
+            // [6] IMPLICIT IA5String, short form of the length.
+            let length = u8::try_from(uri.len()).unwrap();
+            assert!(length < 128);
+            [&[0x86, length], *uri].concat()
+        })
+        .collect();
+    let length = u8::try_from(names.len()).unwrap();
+    let header: &[u8] = if length < 128 {
+        &[0x30, length]
+    } else {
+        &[0x30, 0x81, length]
+    };
+    CustomExtension::from_oid_content(&[2, 5, 29, 17], [header, &names].concat())
+}
+
+#[test]
+fn s01_names_that_parsers_could_read_differently_are_refused() {
+    let world = World::new();
+    let agent = AGENT.as_bytes();
+    let with_nul = [agent, b"\0.example"].concat();
+    let not_ascii = [&agent[..agent.len() - 1], b"\xFF"].concat();
+    let cases: Vec<(&str, Vec<CustomExtension>)> = vec![
+        ("a nul in the name", vec![raw_names(&[&with_nul])]),
+        ("not ascii", vec![raw_names(&[&not_ascii])]),
+        (
+            "a good name and one that is not ascii",
+            vec![raw_names(&[agent, &not_ascii])],
+        ),
+        (
+            "a name that is not ascii and a good one",
+            vec![raw_names(&[b"\xFF", agent])],
+        ),
+        ("an empty second name", vec![raw_names(&[agent, b""])]),
+        (
+            "two extensions",
+            vec![raw_names(&[agent]), raw_names(&[agent])],
+        ),
+        (
+            "a line feed behind",
+            vec![raw_names(&[&[agent, b"\n"].concat()])],
+        ),
+    ];
+    // The twin: written by hand like the others, but good.
+    let good = world.authority.issue(
+        Leaf::naming(&[]).with(|params| params.custom_extensions = vec![raw_names(&[agent])]),
+    );
+    assert_eq!(good.credentials().id().to_string(), AGENT);
+
+    for (what, extensions) in cases {
+        let issued = world
+            .authority
+            .issue(Leaf::naming(&[]).with(|params| params.custom_extensions = extensions));
+        let (error, _alert) = agent_refused(&world, &issued);
+        assert_eq!(error.fault(), adit_tls::Fault::Peer, "{what}: {error}");
+        assert!(
+            Credentials::from_pem(issued.chain.as_bytes(), issued.key.as_bytes()).is_err(),
+            "{what}"
+        );
     }
 }
 

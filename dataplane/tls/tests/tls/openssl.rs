@@ -50,13 +50,13 @@ impl Openssl {
         }
     }
 
-    /// Waits until `found` makes something of the output.
+    /// Waits until `found` makes something of its standard output.
     fn wait_for<T>(&self, what: &str, mut found: impl FnMut(&[u8]) -> Option<T>) -> T {
         let (output, arrived) = &*self.output;
         let mut result = None;
         let (output, _) = arrived
             .wait_timeout_while(output.lock().unwrap(), PATIENCE, |output| {
-                result = found(&output.text);
+                result = found(&output.stdout);
                 result.is_none() && output.streams_open > 0
             })
             .unwrap();
@@ -467,4 +467,80 @@ fn an_s_client_without_certificate_hears_why_it_is_refused() {
         "{}",
         String::from_utf8_lossy(&said)
     );
+}
+
+/// Has openssl make an agent's certificate that no library of ours would: `key` as for `-newkey`,
+/// signed with `digest` by the world's authority. The paths of chain, key and roots.
+fn issued_by_openssl(folder: &Folder, world: &World, key: &str, digest: &str) -> [String; 3] {
+    let path = |name: &str| folder.path(name);
+    std::fs::write(path("ca.key"), world.authority.key_pem()).unwrap();
+    std::fs::write(path("names"), format!("subjectAltName=URI:{AGENT}\n")).unwrap();
+    let run = |args: &[&str]| {
+        let done = Command::new("openssl").args(args).output().unwrap();
+        assert!(
+            done.status.success(),
+            "openssl {args:?}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    };
+    let (request, leaf, leaf_key) = (path("leaf.csr"), path("leaf.pem"), path("leaf.key"));
+    run(&[
+        "req", "-new", "-newkey", key, "-nodes", "-subj", "/CN=leaf", "-keyout", &leaf_key, "-out",
+        &request,
+    ]);
+    run(&[
+        "x509",
+        "-req",
+        "-in",
+        &request,
+        "-CA",
+        &path("roots.pem"),
+        "-CAkey",
+        &path("ca.key"),
+        "-CAcreateserial",
+        "-days",
+        "2",
+        digest,
+        "-extfile",
+        &path("names"),
+        "-out",
+        &leaf,
+    ]);
+    [leaf, leaf_key, path("roots.pem")]
+}
+
+#[test]
+fn s07_weak_keys_and_digests_are_refused_and_usual_ones_are_not() {
+    let world = World::new();
+    for (key, digest, accepted) in [
+        ("rsa:2048", "-sha256", true),
+        ("rsa:4096", "-sha384", true),
+        ("rsa:1024", "-sha256", false),
+        ("rsa:2048", "-sha1", false),
+    ] {
+        let folder = Folder::new(&world, &world.agent);
+        let files = issued_by_openssl(&folder, &world, key, digest);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        // Security level 0: let s_client try what it would not do by itself.
+        let more = ["-cipher", "DEFAULT@SECLEVEL=0"];
+        let args = client_args(&address, "TLS_AES_128_GCM_SHA256", &files, &more);
+        let _openssl = Openssl::start(&args);
+        let settings = world.server(&options(Suite::Aes128Gcm, Limits::default()));
+        let shaken = End::shake(accept(&listener), Handshake::server(&settings).unwrap());
+        match shaken {
+            Ok(end) => {
+                assert!(accepted, "{key} {digest} was let in");
+                assert_eq!(end.peer.id.to_string(), AGENT);
+            }
+            Err(error) => {
+                assert!(!accepted, "{key} {digest}: {error}");
+                assert!(
+                    matches!(&error, Error::Handshake(cause)
+                        if matches!(**cause, rustls::Error::InvalidCertificate(_))),
+                    "{key} {digest}: {error}"
+                );
+            }
+        }
+    }
 }

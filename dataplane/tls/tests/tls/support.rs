@@ -103,6 +103,10 @@ impl Authority {
         self.issuer.pem()
     }
 
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     pub fn roots(&self) -> Roots {
         Roots::from_pem(self.pem().as_bytes()).unwrap()
     }
