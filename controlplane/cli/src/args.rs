@@ -1,0 +1,117 @@
+//! The command line, declared once: parser, help, completions and man pages all come from here.
+//!
+//! A noun's own arguments are declared beside the code that uses them.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::{demo, pki, rules, status, token};
+
+/// Reach systems in a private network without opening one inbound port there.
+#[derive(Debug, Parser)]
+#[command(
+    name = "adit",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_long_help = EXIT_CODES
+)]
+pub(crate) struct Cli {
+    /// Print JSON on standard output, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done; for `rules explain`: allowed
+   1  failed; for `rules explain`: denied
+   2  the command line is wrong
+  78  a rule or configuration file is wrong
+
+Results go to standard output, everything else to standard error.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check, explain and push rule sets
+    #[command(subcommand)]
+    Rules(rules::Command),
+
+    /// Show what a node says about itself
+    Status(status::Args),
+
+    /// Make the certificates of agents and gateways
+    ///
+    /// For small landscapes and tests: one certificate authority in a folder, certificates of 90
+    /// days. The identity of a node is the SPIFFE ID in its certificate.
+    #[command(subcommand)]
+    Pki(pki::Command),
+
+    /// Make tokens for development
+    ///
+    /// In production tokens come from an identity provider; its JWKS goes into the gateway's
+    /// configuration.
+    #[command(subcommand)]
+    Token(token::Command),
+
+    /// Run the whole journey on this machine: gateway, agent, backends, rules and requests
+    Demo(demo::Args),
+
+    /// Print the completion script of a shell
+    ///
+    /// For example: adit completions bash > /etc/bash_completion.d/adit
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+
+    /// Write the man pages, one for each command
+    Man {
+        /// Folder for the pages; made if it is not there
+        dir: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_declaration_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_argument_has_a_help_text() {
+        fn check(command: &clap::Command, seen: &mut usize) {
+            assert!(
+                command.get_about().is_some(),
+                "command {} says nothing about itself",
+                command.get_name()
+            );
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "argument {} of {} says nothing about itself",
+                    argument.get_id(),
+                    command.get_name()
+                );
+                *seen += 1;
+            }
+            command
+                .get_subcommands()
+                .for_each(|command| check(command, seen));
+        }
+        let mut seen = 0;
+        check(&Cli::command(), &mut seen);
+        assert!(seen > 20, "only {seen} arguments were looked at");
+    }
+}

@@ -1,0 +1,110 @@
+//! `adit demo`: the whole journey on this machine, with the real programs.
+//!
+//! Puts the acts in order and takes everything down again, whatever happens. Files are `world`'s,
+//! children `nodes`', what is on the internal side `backends`', what an application does
+//! `caller`'s; what is told is `story`'s.
+
+mod backends;
+mod caller;
+mod nodes;
+mod story;
+mod world;
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::backends::Backends;
+use self::nodes::Nodes;
+use self::story::Story;
+use self::world::World;
+use crate::ending::Failure;
+use crate::output::Output;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// End after the story; exit code 0 only if all went as expected
+    #[arg(long)]
+    once: bool,
+    /// Folder for keys, configurations, logs and demo.json; made with mode 0700
+    ///
+    /// A folder of an earlier demo is used again, with fresh keys; any other must be empty.
+    #[arg(long, default_value = "demo")]
+    dir: PathBuf,
+    /// Where gateway and agent listen on 127.0.0.1
+    #[arg(long, value_enum, default_value_t = Ports::Default)]
+    ports: Ports,
+    /// Threads that carry traffic, for each node [default: one for each core]
+    #[arg(long, value_name = "N")]
+    shards: Option<NonZeroU16>,
+}
+
+/// Which ports the demo takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Ports {
+    /// The ones of the documentation: 20003, 20004, 8443, 9494 and 9495
+    Default,
+    /// Any that are free
+    Auto,
+}
+
+pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
+    let program = nodes::find_aditd()?;
+    let mut stop = Stop::listen()?;
+    let backends = Backends::start().await?;
+    let world = World::make(&args.dir, args.ports, args.shards, &backends)?;
+    let mut nodes = Nodes::new(program);
+    let mut story = Story::new(&world, &backends, output);
+
+    let outcome = tokio::select! {
+        outcome = play(&world, &mut nodes, &mut story, args.once) => outcome,
+        () = stop.asked() => story.verdict(),
+    };
+    // From here on a signal means: at once.
+    output.line("\nstopping gateway and agent");
+    nodes.stop(stop.asked()).await;
+    world.close();
+    outcome
+}
+
+/// Everything between the first child and the order to stop.
+async fn play(
+    world: &World,
+    nodes: &mut Nodes,
+    story: &mut Story<'_>,
+    once: bool,
+) -> Result<(), Failure> {
+    story.opening();
+    nodes.start(world, story).await?;
+    world.announce(nodes)?;
+    story.tell().await;
+    if once {
+        return story.verdict();
+    }
+    story.invitation();
+    Err(Failure::failed(nodes.any_ended().await))
+}
+
+/// The two signals that end the demo.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("signals cannot be received")?,
+            terminate: signal(SignalKind::terminate()).context("signals cannot be received")?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

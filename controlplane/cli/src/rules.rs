@@ -1,0 +1,292 @@
+//! `adit rules`: check, explain and push rule sets.
+//!
+//! Reading and judging are `policy`'s, the very code that agents enforce with; a node is asked
+//! through its admin endpoint. Nothing is decided here.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use adit_policy::limits::RULES_TEXT_BYTES_MAX;
+use adit_policy::{OwnedRequest, Problems, Request, Snapshot};
+use anyhow::{Context as _, Result};
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::ending::Failure;
+use crate::node::NodeAddress;
+use crate::output::Output;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Read and compile a rule set, and name everything that is wrong with it
+    Check {
+        /// The rule set, TOML
+        file: PathBuf,
+    },
+    /// Say whether a request is allowed, by which rule, or why not
+    ///
+    /// The answer comes from the function that enforces, with a file's rules or with those in
+    /// force on a node. Exit code 0: allowed; 1: denied.
+    Explain(ExplainArgs),
+    /// Put a rule set in force on an agent
+    ///
+    /// The agent verifies, keeps and swaps it, or refuses it without any effect.
+    Push {
+        /// The rule set, TOML
+        file: PathBuf,
+        /// The agent's admin socket: unix:PATH
+        #[arg(long, value_name = "ADDRESS")]
+        node: NodeAddress,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    rules: RulesSource,
+    /// Ask as for a request that wants to change the protocol, as a WebSocket does
+    #[arg(long)]
+    upgrade: bool,
+    /// The request: 'GET http://erp.virtual:80/path' or 'tcp://db.virtual:5432'
+    request: String,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct RulesSource {
+    /// Judge by this rule set
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// Judge by the rules in force on this agent: unix:PATH or http://HOST:PORT
+    #[arg(long, value_name = "ADDRESS")]
+    node: Option<NodeAddress>,
+}
+
+pub(crate) async fn run(command: Command, output: Output) -> Result<(), Failure> {
+    match command {
+        Command::Check { file } => check(&file, output),
+        Command::Explain(args) => explain(args, output).await,
+        Command::Push { file, node } => push(&file, &node, output).await,
+    }
+}
+
+fn check(file: &Path, output: Output) -> Result<(), Failure> {
+    let name = file.display().to_string();
+    let snapshot = match compile(&name, read(file)?) {
+        Ok(snapshot) => snapshot,
+        Err(problems) => {
+            if output.is_json() {
+                let list: Vec<_> = problems.list().iter().map(problem_json).collect();
+                output.result(
+                    "",
+                    &json!({"file": name, "problems": list, "unlisted": problems.unlisted()}),
+                );
+            }
+            return Err(wrong(&problems));
+        }
+    };
+    let (systems, resources) = size(&snapshot);
+    output.result(
+        format_args!(
+            "{name}: {}, {}, sha256 {}",
+            count(systems, "system"),
+            count(resources, "resource"),
+            snapshot.hash_hex()
+        ),
+        &json!({
+            "file": name,
+            "systems": systems,
+            "resources": resources,
+            "hash": snapshot.hash_hex(),
+        }),
+    );
+    Ok(())
+}
+
+async fn explain(args: ExplainArgs, output: Output) -> Result<(), Failure> {
+    // `ws` is how the request language writes an upgrade.
+    let text = if args.upgrade {
+        args.request.replacen("http://", "ws://", 1)
+    } else {
+        args.request
+    };
+    let request: OwnedRequest = text.parse().map_err(Failure::usage)?;
+    let (allowed, text, value) = match (args.rules.rules, args.rules.node) {
+        (Some(file), _) => {
+            let snapshot = compile(&file.display().to_string(), read(&file)?)
+                .map_err(|problems| wrong(&problems))?;
+            let explanation = adit_policy::explain(&snapshot, &request.as_request());
+            let value = serde_json::to_value(&explanation).context("the explanation")?;
+            (explanation.is_allowed(), explanation.to_string(), value)
+        }
+        (None, Some(node)) => explain_on(&node, &request).await?,
+        (None, None) => return Err(Failure::usage("say --rules FILE or --node ADDRESS")),
+    };
+    output.result(text, &value);
+    if allowed {
+        Ok(())
+    } else {
+        Err(Failure::denied())
+    }
+}
+
+/// Asks a node to explain `request`: whether it allows it, its text, and its whole answer.
+pub(crate) async fn explain_on(
+    node: &NodeAddress,
+    request: &OwnedRequest,
+) -> Result<(bool, String, Value)> {
+    let question = match request.as_request() {
+        Request::Http {
+            host,
+            port,
+            method,
+            path,
+            upgrade,
+        } => json!({
+            "method": method,
+            "url": format!("http://{host}:{port}{}", String::from_utf8_lossy(path)),
+            "upgrade": upgrade,
+        }),
+        Request::Tcp { host, port } => json!({
+            "method": "",
+            "url": format!("tcp://{host}:{port}"),
+            "upgrade": false,
+        }),
+        other => anyhow::bail!("{other} cannot be put to a node by this version of adit"),
+    };
+    let answer = node
+        .ask(
+            Method::POST,
+            "/explain",
+            &[("content-type", "application/json")],
+            question.to_string().into_bytes(),
+        )
+        .await?;
+    if !answer.status.is_success() {
+        anyhow::bail!("{node}: {}", answer.complaint());
+    }
+    let value = answer.json()?;
+    let text = value.get("text").and_then(Value::as_str);
+    let allowed = match value.get("decision").and_then(Value::as_str) {
+        Some("allow") => true,
+        Some("deny") => false,
+        _ => anyhow::bail!("{node}: the answer holds no decision; is it an agent of this version?"),
+    };
+    let text = text.map_or_else(|| format!("{value:#}"), ToOwned::to_owned);
+    Ok((allowed, text, value))
+}
+
+async fn push(file: &Path, node: &NodeAddress, output: Output) -> Result<(), Failure> {
+    let name = file.display().to_string();
+    let text = read(file)?;
+    // Typos are answered at once, also where no agent is near.
+    compile(&name, text.clone()).map_err(|problems| wrong(&problems))?;
+    let accepted = push_to(node, &name, text).await?;
+    let number = |member: &str| accepted.get(member).and_then(Value::as_u64).unwrap_or(0);
+    output.result(
+        format_args!(
+            "version {} is in force on {node}: {}, {}",
+            number("version"),
+            count(number("systems"), "system"),
+            count(number("resources"), "resource"),
+        ),
+        &accepted,
+    );
+    Ok(())
+}
+
+/// Puts `text` in force on an agent; gives back its acknowledgement.
+pub(crate) async fn push_to(
+    node: &NodeAddress,
+    name: &str,
+    text: String,
+) -> Result<Value, Failure> {
+    if let NodeAddress::Http(_) = node {
+        return Err(Failure::usage(format!(
+            "{node}: an agent takes rules on its unix socket only; write --node unix:PATH"
+        )));
+    }
+    // A field's value is visible ASCII; the name is for messages only.
+    let name: String = name
+        .chars()
+        .map(|char| if char.is_ascii_graphic() { char } else { '_' })
+        .collect();
+    let answer = node
+        .ask(
+            Method::PUT,
+            "/rules",
+            &[
+                ("content-type", "application/toml"),
+                ("adit-rules-file", &name),
+            ],
+            text.into_bytes(),
+        )
+        .await?;
+    match answer.status {
+        StatusCode::OK => Ok(answer.json()?),
+        StatusCode::UNPROCESSABLE_ENTITY => {
+            let value = answer.json()?;
+            let problems: Vec<&str> = value
+                .get("problems")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            Err(Failure::config(format!(
+                "{node} refused the rules and keeps the old ones\n{}",
+                problems.join("\n")
+            )))
+        }
+        _ => Err(Failure::failed(format!("{node}: {}", answer.complaint()))),
+    }
+}
+
+/// Reads a rule set's text, at most as much as a rule set may have.
+fn read(file: &Path) -> Result<String, Failure> {
+    let place = file.display();
+    let wrong = |error: std::io::Error| Failure::config(format!("{place}: {error}"));
+    let bytes = std::fs::metadata(file).map_err(wrong)?.len();
+    if usize::try_from(bytes).map_or(true, |bytes| bytes > RULES_TEXT_BYTES_MAX) {
+        return Err(Failure::config(format!(
+            "{place}: {bytes} bytes; a rule set has at most {RULES_TEXT_BYTES_MAX}"
+        )));
+    }
+    let bytes = std::fs::read(file).map_err(wrong)?;
+    String::from_utf8(bytes).map_err(|error| {
+        Failure::config(format!(
+            "{place}: not UTF-8 after byte {}",
+            error.utf8_error().valid_up_to()
+        ))
+    })
+}
+
+fn compile(name: &str, text: String) -> Result<Arc<Snapshot>, Problems> {
+    // The version is the node's to give; a file has none.
+    Snapshot::from_file(name, 0, text)
+}
+
+fn wrong(problems: &Problems) -> Failure {
+    Failure::config(format!("the rules are wrong\n{problems}"))
+}
+
+fn problem_json(problem: &adit_policy::Problem) -> Value {
+    json!({
+        "line": problem.line(),
+        "column": problem.column(),
+        "message": problem.message(),
+    })
+}
+
+fn size(snapshot: &Snapshot) -> (u64, u64) {
+    let systems = &snapshot.table().rules().systems;
+    let resources: usize = systems.iter().map(|system| system.resources.len()).sum();
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    (number(systems.len()), number(resources))
+}
+
+fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
