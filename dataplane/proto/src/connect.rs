@@ -452,6 +452,29 @@ mod tests {
     }
 
     #[test]
+    fn a_subaccount_or_caller_one_byte_longer_than_the_longest_is_refused() {
+        let (subaccount, caller) = (
+            "s".repeat(SUBACCOUNT_BYTES_MAX + 1),
+            "c".repeat(CALLER_BYTES_MAX + 1),
+        );
+        let refused = |request: Request<'_>| request.encode(&mut Vec::new()).unwrap_err().part;
+        assert_eq!(
+            refused(Request {
+                subaccount: &subaccount,
+                ..request()
+            }),
+            "subaccount"
+        );
+        assert_eq!(
+            refused(Request {
+                caller: &caller,
+                ..request()
+            }),
+            "caller"
+        );
+    }
+
+    #[test]
     fn an_announced_length_above_the_limit_is_refused_before_it_arrives() {
         let body = u32::try_from(CONNECT_BYTES_MAX - HEADER)
             .unwrap()

@@ -394,6 +394,35 @@ proptest! {
     }
 
     #[test]
+    fn h03_a_well_formed_chunked_body_is_followed_to_its_last_byte(
+        chunks in vec((vec(any::<u8>(), 1..40), "(;[a-z]{1,3}(=[a-z]{1,3})?)?", any::<bool>()), 0..12),
+        trailers in vec(("x-[a-z]{1,10}", "[ -~]{0,20}"), 0..3),
+        next in vec(any::<u8>(), 0..20),
+        cuts in vec(any::<Index>(), 0..8),
+    ) {
+        let mut bytes = Vec::new();
+        let mut content = 0;
+        for (data, extension, upper) in &chunks {
+            let size = if *upper { format!("{:X}", data.len()) } else { format!("{:04x}", data.len()) };
+            bytes.extend(format!("{size}{extension}\r\n").into_bytes());
+            bytes.extend(data);
+            bytes.extend(b"\r\n");
+            content += u64::try_from(data.len()).unwrap();
+        }
+        bytes.extend(b"0\r\n");
+        for (name, value) in &trailers {
+            bytes.extend(format!("{name}: {value}\r\n").into_bytes());
+        }
+        bytes.extend(b"\r\n");
+        let size = bytes.len();
+        bytes.extend(next);
+        prop_assert_eq!(body(&bytes, &cuts, Framing::Chunked), (Ok((size, true)), None));
+        let mut reader = Body::new(Framing::Chunked, &Limits::default());
+        reader.advance(&bytes).unwrap();
+        prop_assert_eq!(reader.content_bytes(), content);
+    }
+
+    #[test]
     fn s11_socks5_reads_the_same_however_it_was_cut(bytes in socks_like(), cuts in vec(any::<Index>(), 0..6)) {
         prop_assert_eq!(socks(&bytes, &cuts), socks(&bytes, &[]));
     }

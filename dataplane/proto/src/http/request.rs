@@ -117,40 +117,9 @@ impl RequestHead {
         }
         check_names(head, &fields, limits)?;
         let given = Given::read(head, &fields)?;
-        let mut place = Place::read(head, method, start.target)?;
+        let place = Place::read(head, method, start.target)?;
+        let named = place.settle(head, given.host, start.version)?;
         let connect = place.target == Target::Authority;
-        match (given.host, place.authority) {
-            (None, None) => return Err((0, Problem::HostMissing)),
-            (None, Some(_)) if start.version == Version::Http11 => {
-                return Err((0, Problem::HostMissing));
-            }
-            (None, Some(_)) => {}
-            (Some((line, span)), authority) => {
-                let host =
-                    Authority::parse(span.of(head)).map_err(|why| (line, Problem::Host(why)))?;
-                // The target decides (RFC 9112, section 3.2.2); a Host field that says something else is an attempt to
-                // make someone behind us decide otherwise.
-                let agrees = match authority {
-                    None => true,
-                    Some((name, port)) => {
-                        let written = if connect {
-                            host.port
-                        } else {
-                            Some(host.port_or_default())
-                        };
-                        name.text(head).eq_ignore_ascii_case(host.host)
-                            && (written.is_none() || written == port.or(Some(80)))
-                    }
-                };
-                if !agrees {
-                    return Err((line, Problem::HostMismatch));
-                }
-                place
-                    .authority
-                    .get_or_insert_with(|| (span.inside(0, host.host.len()), host.port));
-            }
-        }
-        let (host, port) = place.authority.ok_or((0, Problem::HostMissing))?;
         let options = connection(head, &mut fields)?;
         let framing = framing(head, start.version, &fields)?.unwrap_or(Framing::None);
         let empty = matches!(framing, Framing::None | Framing::Length(0));
@@ -172,8 +141,8 @@ impl RequestHead {
             upgrade: protocol.is_some(),
             target: place.target,
             method: start.method,
-            host,
-            port,
+            host: named.host,
+            port: named.port,
             path: place.path,
             query: place.query,
             protocol: protocol.unwrap_or_default(),
@@ -400,9 +369,29 @@ fn start_line(head: &[u8], parsed: &httparse::Request<'_, '_>) -> Option<StartLi
 /// What the target says.
 struct Place {
     target: Target,
-    authority: Option<(Span, Option<u16>)>,
+    named: Option<Named>,
     path: Span,
     query: Option<Span>,
+}
+
+/// Where an authority stands, and what it says.
+#[derive(Clone, Copy)]
+struct Named {
+    text: Span,
+    host: Span,
+    port: Option<u16>,
+}
+
+impl Named {
+    fn read(head: &[u8], text: Span, line: usize) -> At<Self> {
+        let authority =
+            Authority::parse(text.of(head)).map_err(|why| (line, Problem::Host(why)))?;
+        Ok(Self {
+            text,
+            host: text.inside(0, authority.host.len()),
+            port: authority.port,
+        })
+    }
 }
 
 impl Place {
@@ -414,14 +403,13 @@ impl Place {
         let malformed = Err((1, Problem::TargetForm));
         let at = |offset: usize, length: usize| target.inside(offset, length);
         if method == b"CONNECT" {
-            let authority = Authority::parse(bytes).map_err(|why| (1, Problem::Host(why)))?;
-            if authority.port.is_none() {
+            let named = Named::read(head, target, 1)?;
+            if named.port.is_none() {
                 return malformed;
             }
-            let authority = Some((at(0, authority.host.len()), authority.port));
             return Ok(Self {
                 target: Target::Authority,
-                authority,
+                named: Some(named),
                 path: Span::default(),
                 query: None,
             });
@@ -430,7 +418,7 @@ impl Place {
             return match method {
                 b"OPTIONS" => Ok(Self {
                     target: Target::Asterisk,
-                    authority: None,
+                    named: None,
                     path: Span::default(),
                     query: None,
                 }),
@@ -451,27 +439,18 @@ impl Place {
             let (path, query) = split(0);
             return Ok(Self {
                 target: Target::Origin,
-                authority: None,
+                named: None,
                 path,
                 query,
             });
         }
-        let Some(scheme) = memchr::memmem::find(bytes, b"://") else {
-            return malformed;
+        let start = match bytes.split_at_checked(7) {
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case(b"http://") => 7,
+            Some(_) | None => return Err((1, other_scheme(bytes))),
         };
-        let name = bytes.get(..scheme).unwrap_or_default();
-        let in_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
-        if !name.first().is_some_and(u8::is_ascii_alphabetic) || !name.iter().all(in_name) {
-            return malformed;
-        }
-        if !name.eq_ignore_ascii_case(b"http") {
-            return Err((1, Problem::Scheme));
-        }
-        let start = scheme + 3;
         let rest = bytes.get(start..).unwrap_or_default();
         let length = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
-        let text = rest.get(..length).unwrap_or_default();
-        let authority = Authority::parse(text).map_err(|why| (1, Problem::Host(why)))?;
+        let named = Named::read(head, at(start, length), 1)?;
         let (path, query) = split(start + length);
         // RFC 9112, section 3.2.4: OPTIONS with neither path nor query in its absolute form asks about the server.
         let target = match (method, path.is_empty(), query) {
@@ -480,10 +459,57 @@ impl Place {
         };
         Ok(Self {
             target,
-            authority: Some((at(start, authority.host.len()), authority.port)),
+            named: Some(named),
             path,
             query,
         })
+    }
+
+    /// Where the request goes, from the target and the Host field.
+    ///
+    /// The target decides (RFC 9112, section 3.2.2); a Host field that says something else is an attempt to make someone
+    /// behind us decide otherwise, and is refused.
+    fn settle(&self, head: &[u8], host: Option<(usize, Span)>, version: Version) -> At<Named> {
+        let (line, text) = match (host, self.named) {
+            (Some(host), _) => host,
+            (None, Some(named)) if version == Version::Http10 => return Ok(named),
+            (None, _) => return Err((0, Problem::HostMissing)),
+        };
+        let Some(target) = self.named else {
+            return Named::read(head, text, line);
+        };
+        if target.text.of(head) == text.of(head) {
+            return Ok(target);
+        }
+        let host = Named::read(head, text, line)?;
+        let same_host = target
+            .host
+            .of(head)
+            .eq_ignore_ascii_case(host.host.of(head));
+        // Some clients leave the port out of CONNECT's Host field; nobody means port 80 by that.
+        let same_port = match (self.target, host.port) {
+            (Target::Authority, None) => true,
+            (_, port) => port.unwrap_or(80) == target.port.unwrap_or(80),
+        };
+        if same_host && same_port {
+            Ok(target)
+        } else {
+            Err((line, Problem::HostMismatch))
+        }
+    }
+}
+
+/// What is wrong with a target that does not begin with `http://`.
+fn other_scheme(target: &[u8]) -> Problem {
+    let Some(end) = memchr::memmem::find(target, b"://") else {
+        return Problem::TargetForm;
+    };
+    let name = target.get(..end).unwrap_or_default();
+    let in_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+    if name.first().is_some_and(u8::is_ascii_alphabetic) && name.iter().all(in_name) {
+        Problem::Scheme
+    } else {
+        Problem::TargetForm
     }
 }
 

@@ -120,6 +120,8 @@ impl ResponseHead {
     }
 
     /// Whether another head follows this one: 1xx, but for 101, after which no HTTP follows.
+    ///
+    /// An HTTP/1.0 caller knows no interim responses and must not be sent any (RFC 9110, section 15.2).
     #[must_use]
     pub const fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101
