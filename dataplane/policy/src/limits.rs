@@ -1,0 +1,56 @@
+//! The named limits of this room: what a rule set may contain at most, and why.
+//!
+//! A request needs no limit here: judging one is linear in its length and keeps nothing.
+
+/// Bytes of one rule set's text. Default 128 MiB: a million resources of about 100 bytes each fit. While it is read
+/// the parsed document takes up to about 16 times the text, afterwards the table about 3 times.
+pub const RULES_TEXT_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Systems of one rule set. Default 100,000: ten times the largest landscape planned for. Worst case
+/// 100,000 x 400 bytes = 40 MB, resources not counted.
+pub const SYSTEMS_MAX: usize = 100_000;
+
+/// Resources of one rule set, all systems together. Default 2,000,000. Worst case 2,000,000 x
+/// (200 bytes + path + description), itself bounded by [`RULES_TEXT_BYTES_MAX`].
+pub const RESOURCES_MAX: usize = 2_000_000;
+
+/// Bytes of one resource's path. Default 2,048: longer than any path a person writes into a rule, short enough that
+/// one rule makes at most 1,024 nodes of 32 bytes in the table.
+pub const RULE_PATH_BYTES_MAX: usize = 2048;
+
+/// Bytes of a host name (RFC 1035, section 2.3.4). Held on the stack while a request is judged.
+pub const HOST_BYTES_MAX: usize = 253;
+
+/// Bytes of one label of a host name (RFC 1035, section 2.3.4).
+pub const HOST_LABEL_BYTES_MAX: usize = 63;
+
+/// Characters of a system's name. Default 64: it stands in log lines and metric labels.
+pub const SYSTEM_NAME_CHARS_MAX: usize = 64;
+
+/// Bytes of a description. Default 1,024: a paragraph.
+pub const DESCRIPTION_BYTES_MAX: usize = 1024;
+
+/// Bytes of a file name in a rule. Default 4,096 (Linux `PATH_MAX`).
+pub const FILE_NAME_BYTES_MAX: usize = 4096;
+
+/// Methods listed by one resource. Default 64: more than are registered.
+pub const METHODS_MAX: usize = 64;
+
+/// Bytes of one method. Default 32: the longest registered one has 17 (`UPDATEREDIRECTREF`).
+pub const METHOD_BYTES_MAX: usize = 32;
+
+/// Problems reported for one rule set. Default 100: who has more mends those first. Worst case 100 x 1 KiB.
+pub const PROBLEMS_MAX: usize = 100;
+
+/// Layers of percent-encoding that are followed before a path is refused. Default 8: nobody means nine, and each
+/// layer costs one more pass over the segment.
+pub const ENCODING_LAYERS_MAX: usize = 8;
+
+/// Siblings looked at to find the rule that came closest to a denied request. Default 256: bounds what a denied
+/// request costs to a few microseconds however many resources a system has.
+pub const CLOSEST_SIBLINGS_MAX: usize = 256;
+
+/// Bytes of a request repeated in a message for operators; longer ones are cut. Default 256.
+pub const QUOTED_BYTES_MAX: usize = 256;
+
+const _: () = assert!(HOST_LABEL_BYTES_MAX < HOST_BYTES_MAX);

@@ -1,0 +1,296 @@
+//! The compiled rules and the one function that decides.
+//!
+//! It allocates nothing when it grants. What it grants becomes a permit in `snapshot`; what it denies is explained by
+//! `closest`.
+use crate::canonical::host;
+use crate::canonical::path::Path;
+use crate::closest::{self, Closest, WhyNot};
+use crate::compile;
+use crate::denial::{Denial, DenialReason, Detail};
+use crate::hosts::{Found, Hosts};
+use crate::limits::{HOST_BYTES_MAX, RULE_PATH_BYTES_MAX};
+use crate::method;
+use crate::permit::InternalProtocol;
+use crate::problem::Problems;
+use crate::request::Request;
+use crate::rule::{Protocol, Resource, RuleSet, System};
+use crate::tree::{Ask, NodeIndex, Obstacle, Tree, Walk};
+
+/// The compiled form of a rule set.
+#[derive(Debug)]
+pub struct Table {
+    rules: RuleSet,
+    hosts: Hosts,
+    tree: Tree,
+    /// Of each system, the root of its tree.
+    roots: Box<[NodeIndex]>,
+}
+
+impl Table {
+    /// Compiles a rule set.
+    ///
+    /// # Errors
+    /// Everything that two rules, or two parts of one, may not say together.
+    pub fn compile(rules: &RuleSet) -> Result<Self, Problems> {
+        compile::check(rules)?;
+        Ok(Self::build(rules.clone()))
+    }
+
+    /// Compiles a rule set that has been checked.
+    pub(crate) fn build(rules: RuleSet) -> Self {
+        let mut tree = Tree::default();
+        let roots = rules
+            .systems
+            .iter()
+            .map(|system| tree.plant(&system.resources))
+            .collect();
+        Self {
+            hosts: Hosts::new(&rules.systems),
+            tree,
+            roots,
+            rules,
+        }
+    }
+
+    /// The rules this was compiled from.
+    #[must_use]
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// Decides. Of several rules that grant a request the most specific one is named: the deepest, the one without
+    /// parameters, the exact one.
+    ///
+    /// # Errors
+    /// [`Denial`] when no rule grants it: what no rule speaks of is denied.
+    pub fn decide<'t>(&'t self, request: &Request<'_>) -> Result<Grant<'t>, Denial> {
+        let (index, system) = self.system(request)?;
+        match (*request, system.protocol) {
+            (Request::Tcp { port, .. }, Protocol::Tcp | Protocol::Tls) => Ok(Grant {
+                system,
+                decided: Decided {
+                    system: index,
+                    resource: None,
+                    port,
+                },
+            }),
+            (
+                Request::Http {
+                    port,
+                    method,
+                    path,
+                    upgrade,
+                    ..
+                },
+                Protocol::Http,
+            ) => {
+                let ask = Ask {
+                    bit: method::bit(method),
+                    method,
+                    upgrade,
+                };
+                let resource = self.resource(index, system, path, &ask)?;
+                Ok(Grant {
+                    system,
+                    decided: Decided {
+                        system: index,
+                        resource: Some(resource),
+                        port,
+                    },
+                })
+            }
+            (Request::Tcp { .. }, Protocol::Http)
+            | (Request::Http { .. }, Protocol::Tcp | Protocol::Tls) => {
+                let why = WhyNot::Protocol(system.protocol);
+                Err(near(DenialReason::ProtocolMismatch, system, None, why))
+            }
+        }
+    }
+
+    fn system(&self, request: &Request<'_>) -> Result<(u32, &System), Denial> {
+        let mut room = [0; HOST_BYTES_MAX];
+        let host = host::comparable(request.host(), &mut room)
+            .map_err(|problem| Denial::new(DenialReason::HostMalformed, Detail::Host(problem)))?;
+        if request.port() == 0 {
+            return Err(Denial::new(DenialReason::HostMalformed, Detail::PortZero));
+        }
+        match self.hosts.find(host, request.port()) {
+            Found::System(index) => Ok((index, self.system_at(index))),
+            Found::OtherPort(index) => {
+                let system = self.system_at(index);
+                let why = WhyNot::Port(system.virtual_end.ports);
+                Err(near(DenialReason::PortDenied, system, None, why))
+            }
+            Found::Nothing => Err(Denial::new(DenialReason::SystemUnknown, Detail::Nothing)),
+        }
+    }
+
+    pub(crate) fn system_at(&self, index: u32) -> &System {
+        usize::try_from(index)
+            .ok()
+            .and_then(|index| self.rules.systems.get(index))
+            .expect("the index was made from these rules, which never change")
+    }
+
+    fn resource(
+        &self,
+        index: u32,
+        system: &System,
+        path: &[u8],
+        ask: &Ask<'_>,
+    ) -> Result<u32, Denial> {
+        //= RFC 9110, section 9.3.6
+        //# CONNECT uses a special form of request target, unique to this method, consisting of only the host and port
+        //# number of the tunnel destination, separated by a colon.
+        if ask.method == "CONNECT" {
+            let why = "a CONNECT reaches systems of protocol tcp or tls only";
+            return Err(Denial::new(DenialReason::MethodDenied, Detail::Method(why)));
+        }
+        if ask.bit.is_none() && !method::is_token(ask.method) {
+            let why = "the method is no token";
+            return Err(Denial::new(DenialReason::MethodDenied, Detail::Method(why)));
+        }
+        let path = Path::judge(path, system.encoded_slash).map_err(|ambiguity| {
+            Denial::new(DenialReason::PathAmbiguous, Detail::Path(ambiguity))
+        })?;
+        let root = usize::try_from(index)
+            .ok()
+            .and_then(|index| self.roots.get(index))
+            .copied()
+            .expect("every system has a tree");
+        // Almost no path is encoded, and clearing the room costs as much as a short walk.
+        let walk = if path.as_bytes().contains(&b'%') {
+            let mut room = [0; RULE_PATH_BYTES_MAX];
+            self.tree
+                .walk(root, &path, ask, &system.resources, &mut room)
+        } else {
+            self.tree.walk(root, &path, ask, &system.resources, &mut [])
+        };
+        match walk.granted {
+            Some(leaf) => Ok(leaf.resource),
+            None => Err(self.denial(system, &walk, ask)),
+        }
+    }
+
+    #[cold]
+    fn denial(&self, system: &System, walk: &Walk<'_>, ask: &Ask<'_>) -> Denial {
+        let Some((obstacle, leaf)) = walk.missed else {
+            return match closest::to_walk(&self.tree, system, walk) {
+                Some((resource, why)) => {
+                    near(DenialReason::ResourceDenied, system, Some(resource), why)
+                }
+                None => near(
+                    DenialReason::ResourceDenied,
+                    system,
+                    None,
+                    WhyNot::NoResources,
+                ),
+            };
+        };
+        let resource = resource_at(system, leaf.resource);
+        let (reason, why) = match obstacle {
+            Obstacle::Method => (
+                DenialReason::MethodDenied,
+                WhyNot::Method {
+                    asked: crate::request::quoted(ask.method.as_bytes()),
+                    allowed: resource.methods.clone(),
+                },
+            ),
+            Obstacle::Upgrade => (DenialReason::UpgradeDenied, WhyNot::Upgrade),
+            Obstacle::Inactive | Obstacle::InactiveAndMore => {
+                (DenialReason::Suspended, WhyNot::Inactive)
+            }
+        };
+        near(reason, system, Some(resource), why)
+    }
+}
+
+pub(crate) fn resource_at(system: &System, index: u32) -> &Resource {
+    usize::try_from(index)
+        .ok()
+        .and_then(|index| system.resources.get(index))
+        .expect("the index was made from this system, which never changes")
+}
+
+#[cold]
+fn near(reason: DenialReason, system: &System, resource: Option<&Resource>, why: WhyNot) -> Denial {
+    let closest = Closest::new(system, resource, why);
+    Denial::new(reason, Detail::Closest(Box::new(closest)))
+}
+
+/// What a decision consists of, without a borrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decided {
+    pub(crate) system: u32,
+    pub(crate) resource: Option<u32>,
+    pub(crate) port: u16,
+}
+
+/// One request is granted by this table, now. A [`Permit`](crate::Permit) is the same for longer.
+#[derive(Clone, Copy, Debug)]
+pub struct Grant<'t> {
+    system: &'t System,
+    decided: Decided,
+}
+
+impl<'t> Grant<'t> {
+    pub(crate) fn again(table: &'t Table, decided: Decided) -> Self {
+        Self {
+            system: table.system_at(decided.system),
+            decided,
+        }
+    }
+
+    pub(crate) fn decided(&self) -> Decided {
+        self.decided
+    }
+
+    /// The system that was asked for.
+    #[must_use]
+    pub fn system(&self) -> &'t System {
+        self.system
+    }
+
+    /// The resource that grants the request; `None` for opaque streams, which the system itself grants.
+    #[must_use]
+    pub fn resource(&self) -> Option<&'t Resource> {
+        self.decided
+            .resource
+            .map(|resource| resource_at(self.system, resource))
+    }
+
+    /// The granting rule in one word: the path of the resource, or the name of the system.
+    #[must_use]
+    pub fn rule(&self) -> &'t str {
+        self.resource()
+            .map_or_else(|| self.system.name(), |resource| resource.path.as_str())
+    }
+
+    /// What the agent speaks to the backend.
+    #[must_use]
+    pub fn protocol(&self) -> InternalProtocol {
+        match (self.system.protocol, self.system.internal.encrypted) {
+            (Protocol::Http, false) => InternalProtocol::Http,
+            (Protocol::Http, true) => InternalProtocol::Https,
+            (Protocol::Tcp, _) => InternalProtocol::Tcp,
+            (Protocol::Tls, _) => InternalProtocol::Tls,
+        }
+    }
+
+    /// The internal host (an IPv6 address without brackets) and port.
+    #[must_use]
+    pub fn internal(&self) -> (&'t str, u16) {
+        let internal = &self.system.internal;
+        let offset = self.decided.port - self.system.virtual_end.ports.first();
+        (internal.host.as_str(), internal.ports.first() + offset)
+    }
+
+    /// The virtual port that was asked for.
+    #[must_use]
+    pub fn virtual_port(&self) -> u16 {
+        self.decided.port
+    }
+}
+
+#[cfg(test)]
+mod tests;
