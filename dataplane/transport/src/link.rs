@@ -436,8 +436,11 @@ impl Link {
         let mut events = Vec::new();
         let mut block: Option<Rc<Buffer>> = None;
         let mut filled = 0;
-        let mut exhausted = leftover.is_empty();
-        if !leftover.is_empty() {
+        // The socket was read to its end for now.
+        let mut exhausted = true;
+        // Bytes lie in the block that nobody has looked at.
+        let mut unread = !leftover.is_empty();
+        if unread {
             let mut first = Buffer::take(Class::Block);
             filled = leftover.len().min(first.len());
             if let (Some(to), Some(from)) = (first.get_mut(..filled), leftover.get(..filled)) {
@@ -447,14 +450,16 @@ impl Link {
         }
         drop(leftover);
         loop {
-            if exhausted {
-                if filled == 0 {
-                    // A quiet tunnel holds no buffer.
-                    block = None;
-                }
-                if let Err(error) = self.socket.readable().await {
-                    self.end(Ending::Lost(error.to_string()));
-                    return;
+            if !unread {
+                if exhausted {
+                    if filled == 0 {
+                        // A quiet tunnel holds no buffer.
+                        block = None;
+                    }
+                    if let Err(error) = self.socket.readable().await {
+                        self.end(Ending::Lost(error.to_string()));
+                        return;
+                    }
                 }
                 let current = writable_block(&mut block, filled);
                 let room = current.len() - filled;
@@ -467,19 +472,23 @@ impl Link {
                     }
                     Ok(n) => {
                         filled += n;
+                        // A read that filled the block says that more is waiting.
                         exhausted = n < room;
                         self.core.borrow_mut().traffic.received_bytes +=
                             u64::try_from(n).unwrap_or(u64::MAX);
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        exhausted = true;
+                        continue;
+                    }
                     Err(error) => {
                         self.end(Ending::Lost(error.to_string()));
                         return;
                     }
                 }
             }
+            unread = false;
             let Some(shared) = block.as_mut() else {
-                exhausted = true;
                 continue;
             };
             events.clear();
@@ -514,33 +523,6 @@ impl Link {
                 keep_rest(&mut block, used, filled);
             }
             filled -= used;
-            if !exhausted && filled < Class::Block.bytes() {
-                // The read filled the block: more is waiting.
-                let current = writable_block(&mut block, filled);
-                let room = current.len() - filled;
-                match self.socket.try_read(&mut [IoSliceMut::new(
-                    current.get_mut(filled..).unwrap_or_default(),
-                )]) {
-                    Ok(0) => {
-                        self.peer_gone();
-                        return;
-                    }
-                    Ok(n) => {
-                        filled += n;
-                        exhausted = n < room;
-                        self.core.borrow_mut().traffic.received_bytes +=
-                            u64::try_from(n).unwrap_or(u64::MAX);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => exhausted = true,
-                    Err(error) => {
-                        self.end(Ending::Lost(error.to_string()));
-                        return;
-                    }
-                }
-                if exhausted && filled == 0 {
-                    continue;
-                }
-            }
         }
     }
 

@@ -1,0 +1,35 @@
+# The two commands of the README are `make demo` and `make test`; the rest serves whoever works on adit.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BIN := $(TARGET)/debug
+
+.PHONY: demo test build check peers fuzz-smoke release clean help
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: build ## gateway, agent and two backends with fresh keys; shows an allowed and a denied request
+	$(BIN)/adit demo $(DEMO)
+
+build: ## the two programs, `aditd` and `adit`
+	$(CARGO) build -p aditd -p adit-cli
+
+test: peers check build ## everything: lints, unit, property, journey, interop, hostile, house rules
+	$(CARGO) test --workspace --no-fail-fast
+
+check: ## formatting and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+peers: ## the real peers that the tests speak to (Debian packages; installs what is missing)
+	@tests/peers.sh
+
+fuzz-smoke: ## every decoder's fuzz target for 10 seconds
+	@fuzz/smoke.sh
+
+release: ## optimised programs in target/release
+	$(CARGO) build --release -p aditd -p adit-cli
+
+clean: ## everything that was built
+	$(CARGO) clean

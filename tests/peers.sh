@@ -1,0 +1,29 @@
+#!/bin/sh
+# Makes sure that the peers the tests speak to are there: command, Debian package.
+set -eu
+
+need=""
+want() {
+    command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || need="$need $2"
+}
+want nginx nginx
+want redis-server redis-server
+want redis-cli redis-tools
+want openssl openssl
+want curl curl
+want wrk wrk
+want python3 python3
+python3 -c 'import websockets' 2>/dev/null || [ -d /usr/lib/python3/dist-packages/websockets ] || need="$need python3-websockets"
+
+[ -z "$need" ] && exit 0
+echo "installing the peers of the tests:$need"
+sudo=""
+[ "$(id -u)" = 0 ] || sudo="sudo"
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "these programs are missing and there is no apt-get; install them by hand:$need" >&2
+    exit 1
+fi
+$sudo apt-get update -qq
+# Services that Debian starts by itself are not wanted: the tests start their own.
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $need >/dev/null
