@@ -1,4 +1,6 @@
 //! Completion scripts and man pages, from the declaration in `args`.
+//!
+//! What the commands are and say about themselves is left to that declaration.
 
 use std::path::Path;
 

@@ -1,4 +1,6 @@
 //! `adit status`: what a node says about itself.
+//!
+//! Shows whatever the node answers; what that is, is left to the node.
 
 use crate::ending::Failure;
 use crate::node::NodeAddress;

@@ -1,4 +1,6 @@
 //! How long a token lives, as people write it: a number and a unit.
+//!
+//! Knows no clock; the time of day is added by `token`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,6 @@
-//! Claims as issuers write them, and their borders.
+//! Claims as issuers write them, and the borders of what is accepted.
+//!
+//! Signatures are left to `jws` and `keys`; here the claims are plain objects.
 
 use super::*;
 use crate::json;

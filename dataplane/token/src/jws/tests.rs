@@ -1,4 +1,6 @@
 //! Known answers of RFC 7515 and RFC 8037, and one of a peer for PS256.
+//!
+//! Attacks are left to `tests/hostile.rs`, where tokens are signed at will.
 
 use super::*;
 use crate::error::SignatureProblem;

@@ -1,4 +1,6 @@
-//! What a key set takes, skips and refuses.
+//! What a key set takes, skips and refuses, and the borders of its limits.
+//!
+//! Keys are those of RFC 7515 and RFC 8037; moduli that only count bits are made up.
 
 use super::*;
 

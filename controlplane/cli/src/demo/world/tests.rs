@@ -1,4 +1,6 @@
-//! What the demo writes, read by those it is written for.
+//! What the demo writes, read by those it is written for: policy and the token room.
+//!
+//! Whether the nodes take their configurations is left to the journeys.
 
 use adit_policy::{OwnedRequest, Snapshot};
 use adit_token::{Algorithm, KeySet, Settings, Verifier};

@@ -1,4 +1,6 @@
 //! Certificates, looked at by OpenSSL and by an X.509 parser that did not make them.
+//!
+//! Whether nodes accept them in a handshake is left to the journeys.
 
 use std::path::PathBuf;
 use std::process::Command;
