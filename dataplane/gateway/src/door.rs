@@ -55,8 +55,8 @@ pub(crate) fn route(
 ///
 /// # Errors
 /// The refusal when the tunnel takes no more.
-pub(crate) fn open(link: &Rc<Link>, entry: &Arc<Entry>) -> Result<Opened, Refusal> {
-    match link.open() {
+pub(crate) async fn open(link: &Rc<Link>, entry: &Arc<Entry>) -> Result<Opened, Refusal> {
+    match link.open().await {
         Ok(stream) => Ok(Opened {
             stream,
             _busy: entry.busy(),

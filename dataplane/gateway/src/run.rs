@@ -7,12 +7,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use adit_mux::Budget;
 use adit_runtime::admin::Doors;
 use adit_runtime::drain::{Drain, Phase};
 use adit_runtime::housekeeping::{Handle, Housekeeping, Signal};
 use adit_runtime::journal::Journal;
 use adit_runtime::mailbox::{Receiver, mailbox};
 use adit_runtime::{clock, logging, shard};
+use adit_transport::link::mux_settings;
 use adit_transport::listen::{self as sockets, Listener};
 use adit_transport::socket::Leg;
 use arc_swap::ArcSwap;
@@ -108,7 +110,10 @@ impl Gateway {
         let shared = Arc::new(Shared {
             name: settings.name,
             limits: settings.limits,
-            streams_max: settings.streams_max,
+            mux: mux_settings(
+                settings.streams_max,
+                Arc::new(Budget::new(WINDOW_BUDGET_BYTES)),
+            ),
             tls: settings.tls,
             verifier: ArcSwap::from_pointee(settings.verifier),
             directory: Directory::default(),
@@ -271,5 +276,7 @@ async fn run_shard(index: usize, shared: Arc<Shared>, driver: shard::Driver, doo
     shard.run(inbox).await;
 }
 
+/// Bytes by which the receive windows of all tunnels together may exceed their initial size.
+const WINDOW_BUDGET_BYTES: usize = 256 * 1024 * 1024;
 /// Messages waiting for a shard; a moved connection with its head is about 5 KiB, so 40 MiB.
 const MAILBOX_MAX: usize = 8192;

@@ -25,7 +25,7 @@ use crate::{listen, tunnels};
 pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) limits: Limits,
-    pub(crate) streams_max: usize,
+    pub(crate) mux: adit_mux::Settings,
     pub(crate) tls: adit_tls::ServerSettings,
     pub(crate) verifier: ArcSwap<Verifier>,
     pub(crate) directory: Directory,

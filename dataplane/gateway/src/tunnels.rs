@@ -48,15 +48,11 @@ pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
 
 async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
     let shared = &shard.shared;
-    let mux = adit_mux::Settings {
-        streams_max: shared.streams_max,
-        ..adit_mux::Settings::default()
-    };
     let mut placed = None;
     let opened = accept::open(
         &socket,
         &shared.tls,
-        mux,
+        shared.mux.clone(),
         shared.limits.handshake,
         |identity, hello| {
             let (registration, welcome) = judge(shard, identity, hello, from)?;

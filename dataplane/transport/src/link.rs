@@ -10,10 +10,11 @@ use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use adit_mux::OpenError;
+use adit_mux::{Budget, OpenError};
 use adit_runtime::buffer::{Buffer, Class};
 use adit_runtime::clock;
 use adit_runtime::local::{Notify, Once, yield_now};
@@ -67,6 +68,20 @@ impl fmt::Display for Ending {
     }
 }
 
+/// The multiplexer's settings for a tunnel whose both ends are adit: all tunnels of the process
+/// share one window budget.
+#[must_use]
+pub fn mux_settings(streams_max: usize, budget: Arc<Budget>) -> adit_mux::Settings {
+    adit_mux::Settings {
+        streams_max,
+        opens_unacked_max: BACKLOG,
+        accept_backlog: BACKLOG,
+        send_queue_bytes: BATCH_BYTES,
+        budget,
+        ..adit_mux::Settings::default()
+    }
+}
+
 /// Why no stream can be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -101,6 +116,8 @@ pub(crate) struct Core {
     pub(crate) ends: HashMap<StreamId, End>,
     batch: Batch<Buffer>,
     incoming: VecDeque<StreamId>,
+    // Tasks that wait until the peer has looked at what we opened.
+    openers: Vec<Waker>,
     ending: Option<Ending>,
     turn: u64,
     queued_bytes: usize,
@@ -135,6 +152,7 @@ impl Link {
                 ends: HashMap::new(),
                 batch: Batch::new(),
                 incoming: VecDeque::new(),
+                openers: Vec::new(),
                 ending: None,
                 turn: 0,
                 queued_bytes: 0,
@@ -164,22 +182,32 @@ impl Link {
         link
     }
 
-    /// Opens a stream.
+    /// Opens a stream. Waits a little when the peer has many that it has not looked at yet.
     ///
     /// # Errors
     /// [`OpenRefused`].
-    pub fn open(self: &Rc<Self>) -> Result<Stream, OpenRefused> {
+    pub async fn open(self: &Rc<Self>) -> Result<Stream, OpenRefused> {
+        match monoio::time::timeout(OPEN_WAIT, std::future::poll_fn(|cx| self.poll_open(cx))).await
+        {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(OpenRefused::Full),
+        }
+    }
+
+    fn poll_open(self: &Rc<Self>, cx: &Context<'_>) -> Poll<Result<Stream, OpenRefused>> {
         let mut core = self.core.borrow_mut();
         if core.ending.is_some() || core.draining {
-            return Err(OpenRefused::Gone);
+            return Poll::Ready(Err(OpenRefused::Gone));
         }
-        let id = core.tunnel.open(clock::now()).map_err(|refused| {
-            if matches!(refused, OpenError::TooManyStreams | OpenError::AckBacklog) {
-                OpenRefused::Full
-            } else {
-                OpenRefused::Gone
+        let id = match core.tunnel.open(clock::now()) {
+            Ok(id) => id,
+            Err(OpenError::TooManyStreams) => return Poll::Ready(Err(OpenRefused::Full)),
+            Err(OpenError::AckBacklog) => {
+                core.openers.push(cx.waker().clone());
+                return Poll::Pending;
             }
-        })?;
+            Err(_) => return Poll::Ready(Err(OpenRefused::Gone)),
+        };
         core.ends.insert(
             id,
             End {
@@ -188,7 +216,7 @@ impl Link {
             },
         );
         drop(core);
-        Ok(Stream::new(Rc::clone(self), id))
+        Poll::Ready(Ok(Stream::new(Rc::clone(self), id)))
     }
 
     /// The next stream that the peer opened; `None` once the tunnel has ended.
@@ -577,6 +605,7 @@ impl Link {
                         end.reset = true;
                         end.wake();
                     }
+                    core.openers.drain(..).for_each(Waker::wake);
                 }
                 Event::Writable(id) => {
                     if let Some(writer) = core.ends.get_mut(&id).and_then(|end| end.writer.take()) {
@@ -587,6 +616,7 @@ impl Link {
                     if let Some(end) = core.ends.get_mut(&id) {
                         end.unseen = false;
                     }
+                    core.openers.drain(..).for_each(Waker::wake);
                 }
                 Event::WentAway(_) => {
                     core.draining = true;
@@ -636,6 +666,7 @@ impl Link {
         }
         core.ending = Some(ending);
         core.incoming.clear();
+        core.openers.drain(..).for_each(Waker::wake);
         core.batch = Batch::new();
         for end in core.ends.values_mut() {
             end.reset = true;
@@ -735,6 +766,8 @@ fn keep_rest(block: &mut Option<Rc<Buffer>>, used: usize, filled: usize) {
 
 /// Ciphertext sealed for one gather write: 16 full records.
 const BATCH_BYTES: usize = 256 * 1024;
+/// Streams opened and not yet looked at; a burst of a thousand requests passes in one round trip.
+const BACKLOG: usize = 4096;
 /// Pieces of one gather write.
 const GATHER_MAX: usize = 64;
 /// Batches written before other tasks of the shard run.
@@ -746,5 +779,7 @@ const FLUSH_FRAMES: usize = 16;
 /// The timer looks at least this often, and at most as often as its resolution allows.
 const WATCH_MAX: Duration = Duration::from_secs(5);
 const WATCH_MIN: Duration = Duration::from_millis(2);
+/// How long an opener waits for the peer to look at what was opened before.
+const OPEN_WAIT: Duration = Duration::from_secs(5);
 /// How long a closing tunnel tries to say its last words.
 const LAST_WORDS_WAIT: Duration = Duration::from_millis(500);

@@ -167,7 +167,7 @@ fn megabytes_cross_both_ways_on_many_streams_at_once() {
             let link = Rc::clone(&world.gateway);
             tasks.push(monoio::spawn(async move {
                 let sent = pattern(1_000_000 + n * 1000, n);
-                let stream = link.open().unwrap();
+                let stream = link.open().await.unwrap();
                 stream.send_bytes(&sent, true).await.unwrap();
                 assert!(
                     read_all(&stream).await.unwrap() == sent,
@@ -185,14 +185,14 @@ fn megabytes_cross_both_ways_on_many_streams_at_once() {
 #[test]
 fn a_stream_that_nobody_reads_does_not_stop_its_neighbours() {
     on_both_drivers(async |world| {
-        let stalled = world.gateway.open().unwrap();
+        let stalled = world.gateway.open().await.unwrap();
         stalled
             .send_bytes(&pattern(200_000, 1), false)
             .await
             .unwrap();
         let held = world.agent.accept().await.unwrap();
         for n in 0..50 {
-            let stream = world.gateway.open().unwrap();
+            let stream = world.gateway.open().await.unwrap();
             stream.send_bytes(&pattern(100_000, n), true).await.unwrap();
             let other = world.agent.accept().await.unwrap();
             assert!(read_all(&other).await.unwrap() == pattern(100_000, n));
@@ -207,7 +207,7 @@ fn a_stream_that_nobody_reads_does_not_stop_its_neighbours() {
 #[test]
 fn a_dropped_stream_is_reset_at_the_other_end() {
     on_both_drivers(async |world| {
-        let stream = world.gateway.open().unwrap();
+        let stream = world.gateway.open().await.unwrap();
         stream.send_bytes(b"hello", false).await.unwrap();
         let other = world.agent.accept().await.unwrap();
         let mut pieces = VecDeque::new();
@@ -221,11 +221,11 @@ fn a_dropped_stream_is_reset_at_the_other_end() {
 #[test]
 fn closing_one_link_ends_the_other_in_good_order() {
     on_both_drivers(async |world| {
-        let stream = world.gateway.open().unwrap();
+        let stream = world.gateway.open().await.unwrap();
         stream.send_bytes(b"x", false).await.unwrap();
         world.agent.close().await;
         assert_eq!(world.gateway.ended().await, Ending::PeerClosed);
         assert_eq!(stream.credit().await, Err(StreamError::TunnelLost));
-        assert!(world.gateway.open().is_err());
+        assert!(world.gateway.open().await.is_err());
     });
 }

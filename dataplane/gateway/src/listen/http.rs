@@ -305,7 +305,7 @@ impl Connection {
         let mut tries = 0;
         loop {
             tries += 1;
-            let attempt = match door::open(&link, &entry) {
+            let attempt = match door::open(&link, &entry).await {
                 Ok(opened) => {
                     self.attempt(
                         shard,

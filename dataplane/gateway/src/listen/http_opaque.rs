@@ -39,7 +39,10 @@ pub(super) async fn serve(
         None,
         asking.id,
     );
-    let opened = encoded.and_then(|()| door::open(&link, &entry));
+    let opened = match encoded {
+        Ok(()) => door::open(&link, &entry).await,
+        Err(refusal) => Err(refusal),
+    };
     let opened = match opened {
         Ok(opened) => opened,
         Err(refusal) => {

@@ -171,7 +171,11 @@ async fn carry(shard: &Rc<Shard>, socket: &Socket, asked: SocksAsked, moved: boo
         None,
         id,
     );
-    let opened = match encoded.and_then(|()| door::open(&link, &entry)) {
+    let opened = match encoded {
+        Ok(()) => door::open(&link, &entry).await,
+        Err(refusal) => Err(refusal),
+    };
+    let opened = match opened {
         Ok(opened) => opened,
         Err(refusal) => return refuse(shard, socket, refusal).await,
     };
