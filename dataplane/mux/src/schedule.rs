@@ -126,7 +126,13 @@ pub(crate) struct Schedule {
     /// pass for fresh by sending one frame at a time.
     ring: List,
     deficit: Vec<u32>,
+    /// Bytes fresh streams have sent since the ring last had a turn, or was empty.
+    streak: u32,
 }
+
+/// Bytes fresh streams may send while the ring waits for one turn: a flood of short answers slows
+/// bulk down to a fifth of the pipe and never stops it.
+const STREAK_MAX: u32 = 4 * QUANTUM;
 
 impl Schedule {
     pub(crate) const fn new() -> Self {
@@ -134,6 +140,7 @@ impl Schedule {
             fresh: List::new(),
             ring: List::new(),
             deficit: Vec::new(),
+            streak: 0,
         }
     }
 
@@ -162,14 +169,21 @@ impl Schedule {
     /// stream that ran dry after its last frame.
     pub(crate) fn pick(&mut self, next_length: impl Fn(usize) -> Option<u32>) -> Option<usize> {
         loop {
-            let (slot, fresh) = match self.fresh.front() {
-                Some(slot) => (slot, true),
-                None => (self.ring.front()?, false),
+            let patient = self.ring.front().filter(|_| self.streak >= STREAK_MAX);
+            let (slot, fresh) = match (patient, self.fresh.front()) {
+                (None, Some(slot)) => (slot, true),
+                (Some(slot), _) => (slot, false),
+                (None, None) => (self.ring.front()?, false),
             };
             let cost = next_length(slot).map(|payload| payload + length(HEADER_BYTES));
             match cost {
                 Some(cost) if cost <= self.deficit[slot] => {
                     self.deficit[slot] -= cost;
+                    self.streak = if fresh && !self.ring.is_empty() {
+                        self.streak + cost
+                    } else {
+                        0
+                    };
                     return Some(slot);
                 }
                 Some(_) => {
@@ -271,12 +285,31 @@ mod tests {
             schedule.activate(slot);
         }
         // All are past their first quantum.
-        for _ in 0..1001 {
+        for _ in 0..2000 {
             queues.write(&mut schedule).unwrap();
         }
         queues.0[1000].push_back(100);
         schedule.activate(1000);
         assert_eq!(queues.write(&mut schedule), Some((1000, 100)));
+    }
+
+    #[test]
+    fn m13_an_endless_row_of_short_answers_leaves_bulk_a_fifth() {
+        let mut schedule = Schedule::new();
+        let mut queues = Queues(vec![VecDeque::new(); 1001]);
+        queues.0[0] = VecDeque::from(vec![FULL; 200]);
+        schedule.activate(0);
+        // Past its first quantum.
+        queues.write(&mut schedule).unwrap();
+        // With headers sixteen of them are 64 KiB; then bulk has its 16 KiB.
+        for slot in 1..=1000 {
+            queues.0[slot].push_back(4084);
+            schedule.activate(slot);
+        }
+        let bulk = (0..850)
+            .filter(|_| queues.write(&mut schedule).unwrap().0 == 0)
+            .count();
+        assert_eq!(bulk, 50);
     }
 
     #[test]

@@ -130,9 +130,11 @@ impl<P: Payload> Session<P> {
     /// # Panics
     /// When [`Settings::check`] finds a fault; settings that come from people are checked first.
     #[must_use]
-    pub fn new(side: Side, settings: Settings) -> Self {
+    pub fn new(side: Side, mut settings: Settings) -> Self {
         let checked = settings.check();
         assert!(checked.is_ok(), "settings of a session: {checked:?}");
+        settings.resets_max = settings.resets_max.max(settings.streams_max);
+        settings.churn_max = settings.churn_max.max(length(settings.streams_max * 2));
         Self {
             side,
             streams: Slots::new(),

@@ -184,6 +184,27 @@ fn m06_streams_that_force_us_to_reset_are_charged_too() {
 }
 
 #[test]
+fn m06_all_streams_reset_at_once_is_no_flood_however_many_may_be_open() {
+    let mut session = server_with(|s| {
+        s.streams_max = 40_000;
+        s.accept_backlog = 40_000;
+    });
+    for n in 0..40_000 {
+        session
+            .receive(&raw(UPDATE, SYN, 2 * n + 1, 0), NOW)
+            .unwrap();
+    }
+    session.receive(&[], NOW).unwrap();
+    for n in 0..40_000 {
+        session
+            .receive(&raw(UPDATE, RST, 2 * n + 1, 0), NOW)
+            .unwrap();
+    }
+    assert_eq!(session.streams(), 0);
+    assert!(!session.is_going_away());
+}
+
+#[test]
 fn m06_all_streams_reset_at_once_is_no_flood() {
     // Not audited after every event: with this many streams that would be most of a minute.
     let mut session = server();
