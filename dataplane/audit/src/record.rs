@@ -1,0 +1,164 @@
+//! What is recorded: the closed list of records and what each of them tells.
+//!
+//! Times are Unix time in milliseconds, told by who records. Texts that came from outside are [`Text`].
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::text::Text;
+
+/// A record. In a line, the key `record` says which.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a new kind of record must be looked at by everyone who reads them"
+)]
+pub enum Record<'a> {
+    /// A node has started to record.
+    #[serde(borrow)]
+    Started(Started<'a>),
+    /// A request was judged.
+    #[serde(borrow)]
+    Decision(Decision<'a>),
+    /// New rules were offered to the node.
+    #[serde(borrow)]
+    RulesPushed(RulesPushed<'a>),
+    /// Records were lost.
+    Gap(Gap),
+    /// A node has stopped recording, as intended.
+    Stopped(Stopped),
+}
+
+/// A node has started to record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "who records fills in all of it")]
+pub struct Started<'a> {
+    /// When.
+    pub unix_ms: u64,
+    /// Its name, as in its certificate.
+    #[serde(borrow)]
+    pub node: Text<'a>,
+    /// The name and version of its program.
+    #[serde(borrow)]
+    pub software: Text<'a>,
+}
+
+/// A request was judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "who records fills in all of it")]
+pub struct Decision<'a> {
+    /// When.
+    pub unix_ms: u64,
+    /// The id of the request, as the caller got it.
+    #[serde(borrow)]
+    pub request: Text<'a>,
+    /// The subaccount of the caller.
+    #[serde(borrow)]
+    pub subaccount: Text<'a>,
+    /// Who asked.
+    #[serde(borrow)]
+    pub caller: Text<'a>,
+    /// What was asked for: virtual host and port.
+    #[serde(borrow)]
+    pub system: Text<'a>,
+    /// With which method; none for opaque streams.
+    #[serde(borrow)]
+    pub method: Option<Text<'a>>,
+    /// The path as it was judged; none for opaque streams.
+    #[serde(borrow)]
+    pub path: Option<Text<'a>>,
+    /// What was decided.
+    #[serde(borrow)]
+    pub outcome: Outcome<'a>,
+    /// The version of the rules that decided.
+    pub version: u64,
+}
+
+/// What was decided about a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(clippy::exhaustive_enums, reason = "a request is granted or it is not")]
+pub enum Outcome<'a> {
+    /// It was granted.
+    Allowed {
+        /// By which rule.
+        #[serde(borrow)]
+        rule: Text<'a>,
+    },
+    /// It was denied.
+    Denied {
+        /// The reason, as a word.
+        #[serde(borrow)]
+        reason: Text<'a>,
+    },
+}
+
+/// New rules were offered to the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "who records fills in all of it")]
+pub struct RulesPushed<'a> {
+    /// When.
+    pub unix_ms: u64,
+    /// Who pushed them.
+    #[serde(borrow)]
+    pub by: Text<'a>,
+    /// Their version.
+    pub version: u64,
+    /// The digest of their text.
+    pub hash: Digest,
+    /// What became of them.
+    #[serde(borrow)]
+    pub outcome: PushOutcome<'a>,
+}
+
+/// What became of rules that were offered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "rules are in force or they are not"
+)]
+pub enum PushOutcome<'a> {
+    /// They are in force.
+    InForce,
+    /// They were refused, and the old ones stay in force.
+    Refused {
+        /// Why.
+        #[serde(borrow)]
+        reason: Text<'a>,
+    },
+}
+
+/// Records were lost, because they could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "who records fills in all of it")]
+pub struct Gap {
+    /// When recording went on.
+    pub unix_ms: u64,
+    /// When the first of them was lost.
+    pub since_unix_ms: u64,
+    /// How many.
+    pub lost: u64,
+}
+
+/// A node has stopped recording, as intended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "who records fills in all of it")]
+pub struct Stopped {
+    /// When.
+    pub unix_ms: u64,
+}
+
+impl Record<'_> {
+    /// When it was recorded, in milliseconds of Unix time.
+    #[must_use]
+    pub fn unix_ms(&self) -> u64 {
+        match self {
+            Self::Started(started) => started.unix_ms,
+            Self::Decision(decision) => decision.unix_ms,
+            Self::RulesPushed(pushed) => pushed.unix_ms,
+            Self::Gap(gap) => gap.unix_ms,
+            Self::Stopped(stopped) => stopped.unix_ms,
+        }
+    }
+}
