@@ -1,6 +1,7 @@
 //! A token becomes a caller. No token, no stream.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use adit_proto::refusal::Refusal;
 use adit_runtime::clock;
@@ -15,6 +16,10 @@ use crate::shard::Shard;
 pub(crate) fn caller(shard: &Shard, token: &str) -> Result<Arc<Caller>, Refusal> {
     let now = clock::unix_now();
     let mut tokens = shard.tokens.borrow_mut();
+    let version = shard.shared.keys_version.load(Ordering::Acquire);
+    if shard.tokens_version.replace(version) != version {
+        tokens.clear();
+    }
     if let Some(caller) = tokens.get(token, now) {
         return Ok(caller);
     }

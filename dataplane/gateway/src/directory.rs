@@ -5,8 +5,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 /// One tunnel, as all shards see it.
 #[derive(Debug)]
@@ -58,6 +60,11 @@ impl Entry {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// The tunnel runs on its shard: streams may be opened.
+    pub(crate) fn run(&self) {
+        self.open.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn close(&self) {
         self.open.store(false, Ordering::Relaxed);
     }
@@ -75,6 +82,8 @@ type Locations = HashMap<String, Vec<Arc<Entry>>>;
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     tunnels: ArcSwap<HashMap<String, Locations>>,
+    // When the last tunnel of a subaccount and location was lost.
+    lost: Mutex<HashMap<(String, String), Duration>>,
     next: std::sync::atomic::AtomicU64,
 }
 
@@ -92,7 +101,7 @@ impl Directory {
             suite: registration.suite,
             since_unix: registration.since_unix,
             streams: AtomicUsize::new(0),
-            open: AtomicBool::new(true),
+            open: AtomicBool::new(false),
         });
         self.tunnels.rcu(|tunnels| {
             let mut changed = HashMap::clone(tunnels);
@@ -107,8 +116,21 @@ impl Directory {
         entry
     }
 
-    pub(crate) fn remove(&self, entry: &Arc<Entry>) {
+    /// Whether an agent of this subaccount and location was here a moment ago and may be back at once.
+    pub(crate) fn was_here(&self, subaccount: &str, location: &str, now: Duration) -> bool {
+        self.lost
+            .lock()
+            .get(&(subaccount.to_owned(), location.to_owned()))
+            .is_some_and(|at| now.saturating_sub(*at) < REMEMBERED)
+    }
+
+    pub(crate) fn remove(&self, entry: &Arc<Entry>, now: Duration) {
         entry.close();
+        {
+            let mut lost = self.lost.lock();
+            lost.retain(|_, at| now.saturating_sub(*at) < REMEMBERED);
+            lost.insert((entry.subaccount.clone(), entry.location.clone()), now);
+        }
         self.tunnels.rcu(|tunnels| {
             let mut changed = HashMap::clone(tunnels);
             if let Some(locations) = changed.get_mut(&entry.subaccount) {
@@ -175,10 +197,7 @@ impl Directory {
             .get(subaccount)
             .and_then(|locations| locations.get(location))
         {
-            for entry in list
-                .iter()
-                .filter(|e| &e.instance == instance && e.is_open())
-            {
+            for entry in list.iter().filter(|e| &e.instance == instance) {
                 all += 1;
                 if let Some(count) = counts.get_mut(entry.shard) {
                     *count += 1;
@@ -202,6 +221,8 @@ impl Directory {
     }
 }
 
+/// How long a lost agent counts as one that may be back at once.
+const REMEMBERED: Duration = Duration::from_secs(30);
 /// Streams by which a tunnel of this shard may be ahead before a connection is moved to another:
 /// a move costs more than a short queue.
 const MUCH_BUSIER: usize = 16;
@@ -211,7 +232,7 @@ mod tests {
     use super::*;
 
     fn register(directory: &Directory, shard: usize, agent: u8) -> Arc<Entry> {
-        directory.register(Registration {
+        let entry = directory.register(Registration {
             shard,
             subaccount: "acme".to_owned(),
             location: String::new(),
@@ -221,7 +242,20 @@ mod tests {
             peer: String::new(),
             suite: "",
             since_unix: 0,
-        })
+        });
+        entry.run();
+        entry
+    }
+
+    #[test]
+    fn a_lost_agent_is_remembered_for_half_a_minute() {
+        let directory = Directory::default();
+        let one = register(&directory, 0, 1);
+        assert!(!directory.was_here("acme", "", Duration::from_secs(100)));
+        directory.remove(&one, Duration::from_secs(100));
+        assert!(directory.was_here("acme", "", Duration::from_millis(129_999)));
+        assert!(!directory.was_here("acme", "", Duration::from_secs(130)));
+        assert!(!directory.was_here("acme", "berlin", Duration::from_secs(101)));
     }
 
     #[test]
@@ -269,7 +303,7 @@ mod tests {
     fn a_removed_tunnel_is_gone_and_leaves_no_empty_lists() {
         let directory = Directory::default();
         let one = register(&directory, 0, 1);
-        directory.remove(&one);
+        directory.remove(&one, Duration::ZERO);
         assert!(directory.choose("acme", "", 0, false, None).is_none());
         assert!(directory.tunnels.load().is_empty());
     }

@@ -3,9 +3,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_proto::connect::{Protocol, Request, RequestId};
 use adit_proto::refusal::Refusal;
+use adit_runtime::clock;
 use adit_transport::Link;
 use adit_transport::link::OpenRefused;
 use adit_transport::{Stream, StreamError};
@@ -48,6 +50,32 @@ pub(crate) fn route(
         Some(link) => Route::Here(Rc::clone(link), entry),
         // Registered, but still on its way to this shard.
         None => Route::Nowhere,
+    }
+}
+
+/// As [`route`]; waits a little for an agent that was here a moment ago, so that a tunnel that is
+/// replaced costs no request.
+pub(crate) async fn route_or_wait(
+    shard: &Shard,
+    subaccount: &str,
+    location: &str,
+    only_here: bool,
+    except: Option<u64>,
+) -> Route {
+    let until = clock::now() + shard.shared.limits.agent_wait;
+    loop {
+        match route(shard, subaccount, location, only_here, except) {
+            Route::Nowhere
+                if clock::now() < until
+                    && shard
+                        .shared
+                        .directory
+                        .was_here(subaccount, location, clock::now()) =>
+            {
+                monoio::time::sleep(AGENT_POLL).await;
+            }
+            found @ (Route::Here(..) | Route::Shard(_) | Route::Nowhere) => return found,
+        }
     }
 }
 
@@ -107,6 +135,9 @@ pub(crate) fn request_id() -> RequestId {
         RequestId(id.to_be_bytes())
     })
 }
+
+/// How often a waiting request looks for its agent.
+const AGENT_POLL: Duration = Duration::from_millis(20);
 
 /// What a broken stream means to the caller.
 pub(crate) fn lost(error: StreamError) -> Refusal {

@@ -17,4 +17,4 @@ mod status;
 mod tunnels;
 
 pub use run::{Addresses, Gateway, StartError};
-pub use settings::{Limits, Settings};
+pub use settings::{KeySource, Limits, Settings};

@@ -5,7 +5,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use adit_mux::Budget;
 use adit_runtime::admin::Doors;
@@ -22,7 +24,7 @@ use serde_json::json;
 
 use crate::directory::Directory;
 use crate::metrics::FAMILIES;
-use crate::settings::Settings;
+use crate::settings::{KeySource, Settings};
 use crate::shard::{Message, Shard, Shared};
 use crate::status::Status;
 use crate::{listen, tunnels};
@@ -116,6 +118,7 @@ impl Gateway {
             ),
             tls: settings.tls,
             verifier: ArcSwap::from_pointee(settings.verifier),
+            keys_version: AtomicU64::new(0),
             directory: Directory::default(),
             mailboxes,
             drain: Drain::new(),
@@ -141,6 +144,8 @@ impl Gateway {
                 tracing::error!(%error, "admin endpoint ended");
             }
         }));
+
+        drop(housekeeping.spawn(follow_keys(Arc::clone(&shared), settings.keys)));
 
         let mut http = http.into_iter().flatten();
         let mut socks5 = socks5.into_iter().flatten();
@@ -236,6 +241,38 @@ impl fmt::Debug for Gateway {
     }
 }
 
+// Takes new keys in when their file changes, so that an issuer may rotate without a restart. A file
+// that cannot be used changes nothing but the journal.
+async fn follow_keys(shared: Arc<Shared>, source: KeySource) {
+    let stamp = |source: &KeySource| {
+        std::fs::metadata(source.file())
+            .and_then(|found| Ok((found.modified()?, found.len())))
+            .ok()
+    };
+    let mut seen = stamp(&source);
+    loop {
+        tokio::time::sleep(KEYS_POLL).await;
+        let now = stamp(&source);
+        if now == seen || now.is_none() {
+            continue;
+        }
+        seen = now;
+        match source.load() {
+            Ok(verifier) => {
+                shared.verifier.store(Arc::new(verifier));
+                shared.keys_version.fetch_add(1, Ordering::AcqRel);
+                tracing::info!(file = %source.file().display(), "token keys changed");
+            }
+            Err(error) => {
+                shared
+                    .journal
+                    .record("token-keys", &error, clock::unix_now());
+                tracing::error!(file = %source.file().display(), error, "token keys not usable; the old ones stay");
+            }
+        }
+    }
+}
+
 fn advance(shared: &Shared, phase: Phase) {
     shared.drain.advance(phase);
     for mailbox in &shared.mailboxes {
@@ -278,5 +315,7 @@ async fn run_shard(index: usize, shared: Arc<Shared>, driver: shard::Driver, doo
 
 /// Bytes by which the receive windows of all tunnels together may exceed their initial size.
 const WINDOW_BUDGET_BYTES: usize = 256 * 1024 * 1024;
+/// How often the file of token keys is looked at.
+const KEYS_POLL: Duration = Duration::from_secs(2);
 /// Messages waiting for a shard; a moved connection with its head is about 5 KiB, so 40 MiB.
 const MAILBOX_MAX: usize = 8192;

@@ -1,7 +1,7 @@
 //! The gateway's configuration: what the file may say, with defaults, and what the program relies on.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adit_runtime::settings::{Document, Problems, Section};
@@ -28,6 +28,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Judges tokens.
     pub verifier: Verifier,
+    /// Where its keys come from, to look for new ones.
+    pub keys: KeySource,
     /// Admin endpoint.
     pub admin: admin::Settings,
     /// Log.
@@ -36,6 +38,37 @@ pub struct Settings {
     pub shards: usize,
     /// How long running requests may go on after a drain began.
     pub drain: Duration,
+}
+
+/// A JWKS file and what to make of it.
+#[derive(Clone, Debug)]
+pub struct KeySource {
+    file: PathBuf,
+    settings: TokenSettings,
+    clients: Vec<String>,
+}
+
+impl KeySource {
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Reads the keys as they are now.
+    ///
+    /// # Errors
+    /// Why the file cannot be used; the keys in force stay.
+    pub fn load(&self) -> Result<Verifier, String> {
+        let document = std::fs::read(&self.file).map_err(|error| error.to_string())?;
+        let keys = KeySet::from_jwks(&document).map_err(|error| error.to_string())?;
+        let verifier = Verifier::new(self.settings.clone(), keys);
+        Ok(if self.clients.is_empty() {
+            verifier
+        } else {
+            verifier.only_clients(self.clients.clone())
+        })
+    }
 }
 
 /// How long the doors wait, and for how many.
@@ -47,6 +80,10 @@ pub struct Limits {
     pub head: Duration,
     /// For the agent's answer: the backend's first byte. 0 means no limit.
     pub answer: Duration,
+    /// For an agent that was here a moment ago to come back, before a request gets its 503.
+    pub agent_wait: Duration,
+    /// For the next byte of a request's body (H-11).
+    pub body: Duration,
     /// For a tunnel's handshake and hello (H-11).
     pub handshake: Duration,
     /// For a SOCKS5 negotiation (S-11).
@@ -81,20 +118,22 @@ impl Settings {
         let idle = http.duration("idle_timeout", secs(120), secs(1)..=secs(3600));
         let head = http.duration("head_timeout", secs(10), millis(100)..=secs(120));
         let answer = http.duration("answer_timeout", secs(0), secs(0)..=secs(86_400));
+        let body = http.duration("body_timeout", secs(60), secs(1)..=secs(3600));
+        let agent_wait = http.duration("agent_wait", secs(2), secs(0)..=secs(60));
         let connections_max = size(http.integer("connections_max", 50_000, 1..=1_000_000));
 
         let socks = root.section("socks5");
         let socks_address = door(&socks, "0.0.0.0:20004");
         let socks_limit = socks.duration("negotiation_timeout", secs(5), millis(100)..=secs(60));
 
-        let verifier = read_token(&root.section("token"));
+        let token = read_token(&root.section("token"));
         let admin = admin::Settings::read(&root.section("admin"));
         let logging = logging::Settings::read(&root.section("log"));
         let cores = u64::try_from(adit_runtime::shard::cores()).unwrap_or(1);
         let shards = size(root.section("runtime").integer("shards", cores, 1..=256));
         document.finish()?;
         // Whatever was wrong with these was recorded and `finish` has reported it.
-        let (Some(tls), Some(verifier)) = (tls, verifier) else {
+        let (Some(tls), Some((keys, verifier))) = (tls, token) else {
             unreachable!("a placeholder is returned together with a problem");
         };
         Ok(Self {
@@ -108,12 +147,15 @@ impl Settings {
                 idle,
                 head,
                 answer,
+                agent_wait,
+                body,
                 handshake,
                 socks: socks_limit,
                 connections_max,
                 tunnels_per_agent_max,
             },
             verifier,
+            keys,
             admin,
             logging,
             shards,
@@ -147,7 +189,7 @@ fn read_tls(section: &Section<'_>) -> Option<ServerSettings> {
         .ok()
 }
 
-fn read_token(section: &Section<'_>) -> Option<Verifier> {
+fn read_token(section: &Section<'_>) -> Option<(KeySource, Verifier)> {
     let file = section.file("jwks");
     let issuers = section.strings("issuers", &[]);
     let audiences = section.strings("audiences", &[]);
@@ -174,12 +216,9 @@ fn read_token(section: &Section<'_>) -> Option<Verifier> {
             Err(error) => section.problem("algorithms", &error.to_string()),
         }
     }
-    let keys = std::fs::read(file).ok()?;
-    let keys = KeySet::from_jwks(&keys)
-        .map_err(|error| section.problem("jwks", &error.to_string()))
-        .ok()?;
-    let verifier = Verifier::new(
-        TokenSettings {
+    let source = KeySource {
+        file,
+        settings: TokenSettings {
             issuers,
             audiences,
             algorithms: accepted,
@@ -187,13 +226,17 @@ fn read_token(section: &Section<'_>) -> Option<Verifier> {
             leeway_s,
             ..TokenSettings::default()
         },
-        keys,
-    );
-    Some(if clients.is_empty() {
-        verifier
-    } else {
-        verifier.only_clients(clients)
-    })
+        clients,
+    };
+    if !source.file.is_file() {
+        // `file` has said so already.
+        return None;
+    }
+    let verifier = source
+        .load()
+        .map_err(|error| section.problem("jwks", &error))
+        .ok()?;
+    Some((source, verifier))
 }
 
 fn size(number: u64) -> usize {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use adit_runtime::drain::{Drain, Phase};
 use adit_runtime::journal::Journal;
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) mux: adit_mux::Settings,
     pub(crate) tls: adit_tls::ServerSettings,
     pub(crate) verifier: ArcSwap<Verifier>,
+    // Rises with every change of keys: what was verified before no longer counts.
+    pub(crate) keys_version: AtomicU64,
     pub(crate) directory: Directory,
     pub(crate) mailboxes: Vec<Sender<Message>>,
     pub(crate) drain: Drain,
@@ -76,6 +79,7 @@ pub(crate) struct Shard {
     pub(crate) shared: Arc<Shared>,
     pub(crate) links: RefCell<HashMap<u64, Rc<Link>>>,
     pub(crate) tokens: RefCell<adit_token::cache::Cache>,
+    pub(crate) tokens_version: Cell<u64>,
     pub(crate) counters: Counters,
     pub(crate) connections: Cell<usize>,
     pub(crate) opening: Cell<usize>,
@@ -95,6 +99,7 @@ impl Shard {
             shared,
             links: RefCell::new(HashMap::new()),
             tokens: RefCell::new(adit_token::cache::Cache::new(TOKENS_CACHED_MAX)),
+            tokens_version: Cell::new(0),
             counters: Counters::new(),
             connections: Cell::new(0),
             opening: Cell::new(0),

@@ -88,7 +88,7 @@ async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
         Ok(detached) => detached,
         Err(error) => {
             tracing::warn!(%error, "tunnel could not be moved");
-            shared.directory.remove(&entry);
+            shared.directory.remove(&entry, clock::now());
             return;
         }
     };
@@ -104,7 +104,7 @@ async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
         .get(target)
         .is_some_and(|mailbox| mailbox.send(message).is_ok());
     if !sent {
-        shared.directory.remove(&entry);
+        shared.directory.remove(&entry, clock::now());
     }
 }
 
@@ -177,7 +177,7 @@ pub(crate) fn adopt(
         Ok(socket) => run(shard, socket, admitted, entry),
         Err(error) => {
             tracing::warn!(%error, agent = %entry.agent, "moved tunnel was lost");
-            shard.shared.directory.remove(&entry);
+            shard.shared.directory.remove(&entry, clock::now());
         }
     }
 }
@@ -185,6 +185,7 @@ pub(crate) fn adopt(
 fn run(shard: &Rc<Shard>, socket: Socket, admitted: Admitted, entry: Arc<Entry>) {
     let link = Link::start(admitted.tunnel, socket, admitted.leftover);
     shard.links.borrow_mut().insert(entry.id, Rc::clone(&link));
+    entry.run();
     shard.counters.tunnels.increment(1.0);
     shard.counters.tunnels_opened.increment(1);
     tracing::info!(
@@ -207,7 +208,7 @@ fn run(shard: &Rc<Shard>, socket: Socket, admitted: Admitted, entry: Arc<Entry>)
             watch.await
         };
         shard.links.borrow_mut().remove(&entry.id);
-        shard.shared.directory.remove(&entry);
+        shard.shared.directory.remove(&entry, clock::now());
         shard.counters.tunnels.decrement(1.0);
         Counters::tunnel_ended(ending.reason());
         shard.shared.journal.record(

@@ -270,10 +270,11 @@ impl fmt::Debug for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let whole = self.ended.get() && self.drained.get();
         let wants = self.link.with(|core| {
-            core.ends.remove(&self.id);
-            if !whole {
+            let end = core.ends.remove(&self.id);
+            let drained =
+                self.drained.get() || end.is_some_and(|end| end.finished && end.inbox.is_empty());
+            if !(self.ended.get() && drained) {
                 core.tunnel.reset(self.id);
             }
             core.tunnel.wants_write()

@@ -3,12 +3,13 @@
 //! A door waits for the next request, and while a response is under way it watches whether the
 //! application is still there: both are the same wait, armed once with the driver and kept.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::socket::Socket;
 use crate::wire::Wire;
@@ -19,6 +20,7 @@ type Armed = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 pub struct Watched {
     socket: Rc<Socket>,
     armed: RefCell<Option<Armed>>,
+    patience: Cell<Option<Duration>>,
 }
 
 impl Watched {
@@ -28,7 +30,32 @@ impl Watched {
         Self {
             socket: Rc::new(socket),
             armed: RefCell::new(None),
+            patience: Cell::new(None),
         }
+    }
+
+    /// From here on a wait for readability that lasts longer than `limit` is an error (`TimedOut`);
+    /// `None` waits for ever.
+    pub fn be_patient(&self, limit: Option<Duration>) {
+        self.patience.set(limit);
+    }
+
+    async fn armed(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| {
+            let mut armed = self.armed.borrow_mut();
+            let wait = armed.get_or_insert_with(|| {
+                let socket = Rc::clone(&self.socket);
+                Box::pin(async move { socket.readable().await })
+            });
+            match wait.as_mut().poll(cx) {
+                Poll::Ready(outcome) => {
+                    *armed = None;
+                    Poll::Ready(outcome)
+                }
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
     }
 
     /// The socket.
@@ -40,12 +67,16 @@ impl Watched {
     /// Waits until the other end has broken the connection. An orderly end of its direction (FIN) is
     /// no break: it may still read. Never ends when bytes wait to be read.
     pub async fn broken(&self) -> io::Error {
-        if let Err(error) = self.readable().await {
-            return error;
-        }
-        match self.socket.peek() {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => error,
-            _ => std::future::pending().await,
+        loop {
+            if let Err(error) = self.readable().await {
+                return error;
+            }
+            match self.socket.peek() {
+                // The wait was armed for bytes that somebody has taken since.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return error,
+                Ok(_) => return std::future::pending().await,
+            }
         }
     }
 }
@@ -66,21 +97,16 @@ impl Wire for Watched {
     }
 
     async fn readable(&self) -> io::Result<()> {
-        std::future::poll_fn(|cx| {
-            let mut armed = self.armed.borrow_mut();
-            let wait = armed.get_or_insert_with(|| {
-                let socket = Rc::clone(&self.socket);
-                Box::pin(async move { socket.readable().await })
-            });
-            match wait.as_mut().poll(cx) {
-                Poll::Ready(outcome) => {
-                    *armed = None;
-                    Poll::Ready(outcome)
-                }
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
+        let Some(limit) = self.patience.get() else {
+            return self.armed().await;
+        };
+        match monoio::time::timeout(limit, self.armed()).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no byte within {} s", limit.as_secs()),
+            )),
+        }
     }
 
     async fn writable(&self) -> io::Result<()> {

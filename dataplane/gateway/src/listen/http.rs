@@ -223,8 +223,9 @@ impl Connection {
         asked.subaccount = &caller.subaccount;
         asked.location = location;
 
-        let (link, entry) = match door::route(shard, &caller.subaccount, location, self.moved, None)
-        {
+        let route =
+            door::route_or_wait(shard, &caller.subaccount, location, self.moved, None).await;
+        let (link, entry) = match route {
             Route::Here(link, entry) => (link, entry),
             Route::Shard(target) => return self.hand_over(shard, target, input),
             Route::Nowhere => {
@@ -342,19 +343,27 @@ impl Connection {
                         Retry::Idempotent => replayable && is_idempotent(head.method(input)),
                         Retry::Never => false,
                     };
-                    if may
-                        && tries < TRIES_MAX
-                        && let Route::Here(next_link, next_entry) = door::route(
+                    if may && tries < TRIES_MAX {
+                        let subaccount = &asking.caller.subaccount;
+                        let other = door::route_or_wait(
                             shard,
-                            &asking.caller.subaccount,
+                            subaccount,
                             asking.location,
                             true,
                             Some(entry.id),
-                        )
-                    {
-                        shard.counters.retried.increment(1);
-                        (link, entry) = (next_link, next_entry);
-                        continue;
+                        );
+                        match other.await {
+                            Route::Here(next_link, next_entry) => {
+                                shard.counters.retried.increment(1);
+                                (link, entry) = (next_link, next_entry);
+                                continue;
+                            }
+                            Route::Shard(target) => {
+                                shard.counters.retried.increment(1);
+                                return self.hand_over(shard, target, input.to_vec());
+                            }
+                            Route::Nowhere => {}
+                        }
                     }
                     let keep = asking.keep_alive && replayable;
                     self.input = spill;
@@ -388,7 +397,11 @@ impl Connection {
         let request = async {
             if !whole_at_once {
                 let mut carried = 0;
-                wire_to_stream(&self.wire, stream, Some(body), spill, &mut carried).await?;
+                self.wire.be_patient(Some(shard.shared.limits.body));
+                let outcome =
+                    wire_to_stream(&self.wire, stream, Some(body), spill, &mut carried).await;
+                self.wire.be_patient(None);
+                outcome?;
                 request_whole.set(true);
                 if !upgrade {
                     stream.finish();
@@ -573,7 +586,7 @@ impl Connection {
 
     /// Answers in adit's own name. Without `keep` the connection ends behind it.
     pub(super) async fn refuse(
-        &mut self,
+        &self,
         shard: &Shard,
         refusal: Refusal,
         asked: &Asked<'_>,

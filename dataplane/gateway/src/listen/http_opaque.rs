@@ -21,7 +21,7 @@ use crate::refuse::Asked;
 use crate::shard::Shard;
 
 pub(super) async fn serve(
-    connection: &mut Connection,
+    connection: &Connection,
     shard: &Rc<Shard>,
     asking: &Asking<'_>,
     asked: &Asked<'_>,

@@ -137,13 +137,15 @@ async fn send_off(socket: &Socket, output: &[u8]) {
 }
 
 async fn carry(shard: &Rc<Shard>, socket: &Socket, asked: SocksAsked, moved: bool) {
-    let (link, entry) = match door::route(
+    let route = door::route_or_wait(
         shard,
         &asked.caller.subaccount,
         &asked.location,
         moved,
         None,
-    ) {
+    )
+    .await;
+    let (link, entry) = match route {
         Route::Here(link, entry) => (link, entry),
         Route::Shard(target) => {
             if let Ok(detached) = socket.detach()
