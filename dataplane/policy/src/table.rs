@@ -13,7 +13,7 @@ use crate::method;
 use crate::permit::InternalProtocol;
 use crate::problem::Problems;
 use crate::request::Request;
-use crate::rule::{Protocol, Resource, RuleSet, System};
+use crate::rule::{EncodedSlash, Protocol, Resource, RuleSet, System};
 use crate::tree::{Ask, NodeIndex, Obstacle, Tree, Walk};
 
 /// The compiled form of a rule set.
@@ -22,8 +22,15 @@ pub struct Table {
     rules: RuleSet,
     hosts: Hosts,
     tree: Tree,
-    /// Of each system, the root of its tree.
-    roots: Box<[NodeIndex]>,
+    doors: Box<[Door]>,
+}
+
+/// What of a system is needed to decide, close together: a system itself lies in several cache lines.
+#[derive(Clone, Copy, Debug)]
+struct Door {
+    root: NodeIndex,
+    protocol: Protocol,
+    slash: EncodedSlash,
 }
 
 impl Table {
@@ -39,15 +46,19 @@ impl Table {
     /// Compiles a rule set that has been checked.
     pub(crate) fn build(rules: RuleSet) -> Self {
         let mut tree = Tree::default();
-        let roots = rules
+        let doors = rules
             .systems
             .iter()
-            .map(|system| tree.plant(&system.resources))
+            .map(|system| Door {
+                root: tree.plant(&system.resources),
+                protocol: system.protocol,
+                slash: system.encoded_slash,
+            })
             .collect();
         Self {
             hosts: Hosts::new(&rules.systems),
             tree,
-            roots,
+            doors,
             rules,
         }
     }
@@ -64,8 +75,9 @@ impl Table {
     /// # Errors
     /// [`Denial`] when no rule grants it: what no rule speaks of is denied.
     pub fn decide<'t>(&'t self, request: &Request<'_>) -> Result<Grant<'t>, Denial> {
-        let (index, system) = self.system(request)?;
-        match (*request, system.protocol) {
+        let (index, door) = self.door(request)?;
+        let system = self.system_at(index);
+        match (*request, door.protocol) {
             (Request::Tcp { port, .. }, Protocol::Tcp | Protocol::Tls) => Ok(Grant {
                 system,
                 decided: Decided {
@@ -89,7 +101,7 @@ impl Table {
                     method,
                     upgrade,
                 };
-                let resource = self.resource(index, system, path, &ask)?;
+                let resource = self.resource(door, system, path, &ask)?;
                 Ok(Grant {
                     system,
                     decided: Decided {
@@ -101,13 +113,13 @@ impl Table {
             }
             (Request::Tcp { .. }, Protocol::Http)
             | (Request::Http { .. }, Protocol::Tcp | Protocol::Tls) => {
-                let why = WhyNot::Protocol(system.protocol);
+                let why = WhyNot::Protocol(door.protocol);
                 Err(near(DenialReason::ProtocolMismatch, system, None, why))
             }
         }
     }
 
-    fn system(&self, request: &Request<'_>) -> Result<(u32, &System), Denial> {
+    fn door(&self, request: &Request<'_>) -> Result<(u32, Door), Denial> {
         let mut room = [0; HOST_BYTES_MAX];
         let host = host::comparable(request.host(), &mut room)
             .map_err(|problem| Denial::new(DenialReason::HostMalformed, Detail::Host(problem)))?;
@@ -115,7 +127,12 @@ impl Table {
             return Err(Denial::new(DenialReason::HostMalformed, Detail::PortZero));
         }
         match self.hosts.find(host, request.port()) {
-            Found::System(index) => Ok((index, self.system_at(index))),
+            Found::System(index) => {
+                let door = usize::try_from(index)
+                    .ok()
+                    .and_then(|index| self.doors.get(index));
+                Ok((index, *door.expect("every system has a door")))
+            }
             Found::OtherPort(index) => {
                 let system = self.system_at(index);
                 let why = WhyNot::Port(system.virtual_end.ports);
@@ -134,7 +151,7 @@ impl Table {
 
     fn resource(
         &self,
-        index: u32,
+        door: Door,
         system: &System,
         path: &[u8],
         ask: &Ask<'_>,
@@ -150,21 +167,15 @@ impl Table {
             let why = "the method is no token";
             return Err(Denial::new(DenialReason::MethodDenied, Detail::Method(why)));
         }
-        let path = Path::judge(path, system.encoded_slash).map_err(|ambiguity| {
+        let path = Path::judge(path, door.slash).map_err(|ambiguity| {
             Denial::new(DenialReason::PathAmbiguous, Detail::Path(ambiguity))
         })?;
-        let root = usize::try_from(index)
-            .ok()
-            .and_then(|index| self.roots.get(index))
-            .copied()
-            .expect("every system has a tree");
         // Almost no path is encoded, and clearing the room costs as much as a short walk.
         let walk = if path.as_bytes().contains(&b'%') {
             let mut room = [0; RULE_PATH_BYTES_MAX];
-            self.tree
-                .walk(root, &path, ask, &system.resources, &mut room)
+            self.tree.walk(door.root, &path, ask, system, &mut room)
         } else {
-            self.tree.walk(root, &path, ask, &system.resources, &mut [])
+            self.tree.walk(door.root, &path, ask, system, &mut [])
         };
         match walk.granted {
             Some(leaf) => Ok(leaf.resource),

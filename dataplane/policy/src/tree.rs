@@ -8,7 +8,7 @@ use core::ops::Range;
 use foldhash::fast::FixedState;
 
 use crate::canonical::path::{Path, Remainder, Segments, comparable};
-use crate::rule::{Resource, Scope};
+use crate::rule::{Resource, Scope, System};
 
 /// Trees of segments, one a system, their nodes in common vectors.
 #[derive(Debug, Default)]
@@ -95,13 +95,13 @@ pub(crate) struct Walk<'a> {
 }
 
 impl Tree {
-    /// Walks `path` down from `root`. `room` holds one decoded segment; it may be empty when nothing is encoded.
+    /// Walks `path` down from `root`, the root of the tree of `system`. `room` holds one decoded segment; it may be empty when nothing is encoded.
     pub(crate) fn walk<'a>(
         &self,
         root: NodeIndex,
         path: &Path<'a>,
         ask: &Ask<'_>,
-        resources: &[Resource],
+        system: &System,
         room: &mut [u8],
     ) -> Walk<'a> {
         let mut rest = path.segments();
@@ -122,7 +122,7 @@ impl Tree {
             }
             for leaf in leaves {
                 if leaf.reaches(rest.remainder()) {
-                    walk.consider(leaf, ask, resources);
+                    walk.consider(leaf, ask, system);
                 }
             }
             let Some(raw) = rest.next() else {
@@ -131,7 +131,7 @@ impl Tree {
             if let Some(child) = self.child_without_parameters(walk.node, raw, room) {
                 for leaf in self.leaves(child) {
                     if leaf.parameters && leaf.reaches(rest.remainder()) {
-                        walk.consider(leaf, ask, resources);
+                        walk.consider(leaf, ask, system);
                     }
                 }
             }
@@ -295,8 +295,8 @@ impl Tree {
 }
 
 impl Walk<'_> {
-    fn consider(&mut self, leaf: &Leaf, ask: &Ask<'_>, resources: &[Resource]) {
-        match leaf.obstacle(ask, resources) {
+    fn consider(&mut self, leaf: &Leaf, ask: &Ask<'_>, system: &System) {
+        match leaf.obstacle(ask, system) {
             None => self.granted = Some(*leaf),
             Some(obstacle) => {
                 if self.missed.is_none_or(|(before, _)| before <= obstacle) {
@@ -318,12 +318,13 @@ impl Leaf {
         }
     }
 
-    fn obstacle(&self, ask: &Ask<'_>, resources: &[Resource]) -> Option<Obstacle> {
+    fn obstacle(&self, ask: &Ask<'_>, system: &System) -> Option<Obstacle> {
         let method = match ask.bit {
             Some(bit) => self.methods & bit != 0,
             None => {
                 self.all_methods
-                    || resources
+                    || system
+                        .resources
                         .get(size(self.resource))
                         .is_some_and(|resource| resource.methods.contains(ask.method))
             }
