@@ -115,6 +115,8 @@ fn a_peer_that_never_updates_is_asked_to_once() {
     assert_eq!(gateway.key_updates_received(), 1);
     tell(&mut agent, &mut gateway, &[(DATA, b"x")]).unwrap();
     assert!(!gateway.needs_maintenance(), "counting starts over");
+    tell(&mut agent, &mut gateway, &[(DATA, b"x")]).unwrap();
+    assert!(gateway.needs_maintenance(), "and ends with asking again");
 }
 
 #[test]
