@@ -3,10 +3,12 @@
 //! This file is the stage: writing raw frames, reading what a session wrote, collecting events.
 
 mod ending;
+mod fair;
 mod flood;
 mod flow;
 mod link;
 mod opening;
+mod peers;
 mod split;
 
 use alloc::vec::Vec;

@@ -179,6 +179,29 @@ fn credit_returns_when_the_reader_has_taken_half_a_window() {
 }
 
 #[test]
+fn credit_that_waits_to_be_written_is_forgotten_with_its_stream() {
+    let mut session = server();
+    feed_ok(&mut session, &data(SYN, 1, &zeros(200_000)));
+    session.consumed(id(1), 200_000, NOW);
+    session.reset(id(1));
+    // Another stream may have the slot now.
+    feed_ok(&mut session, &data(SYN, 3, b"x"));
+    assert_eq!(
+        written(&mut session),
+        [wrote(PING, SYN, 0, 0), wrote(UPDATE, RST | ACK, 1, 0)]
+    );
+    session.reset(id(3));
+    feed_ok(&mut session, &data(SYN, 5, &zeros(200_000)));
+    session.consumed(id(5), 200_000, NOW);
+    session.reset(id(5));
+    let frames = written(&mut session);
+    assert_eq!(
+        frames,
+        [wrote(UPDATE, RST, 3, 0), wrote(UPDATE, RST | ACK, 5, 0)]
+    );
+}
+
+#[test]
 fn no_credit_returns_on_a_stream_that_has_ended() {
     let mut session = server();
     feed_ok(&mut session, &data(SYN | FIN, 1, &zeros(262_144)));

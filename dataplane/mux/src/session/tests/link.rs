@@ -1,15 +1,17 @@
 //! Two sessions joined by a seeded link, exchanging random traffic to completion.
 //!
-//! The link carries bytes both ways in order, in pieces of any size, with delay. After every step
-//! both sessions are audited, so a leaked byte of credit or buffer fails at once. A seed that
-//! fails is named in the panic; `MUX_SEED=n` replays it alone.
+//! The link carries bytes both ways in order, in pieces of any size, with a delay of its own. After
+//! every step both sessions are audited, so a leaked byte of credit or buffer fails at once. A seed
+//! that fails is named; `MUX_SEED=n` replays it alone, `MUX_SEEDS=n` plays that many.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use std::{env, format, thread};
 
 use super::*;
+use crate::error::OpenError;
 use crate::limits::MAX_FRAME_PAYLOAD;
+use crate::stats::Stats;
 use crate::window::Budget;
 
 /// SplitMix64: small, and the same on every machine.
@@ -55,6 +57,34 @@ struct Talk {
     consumed: usize,
     fin_heard: bool,
     reset: bool,
+    acknowledged: bool,
+    /// Reset by the other side before it was acknowledged.
+    refused: bool,
+    /// This side's caller did something with a stream the other side opened.
+    touched: bool,
+}
+
+/// What may go wrong in a play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weather {
+    /// Nothing.
+    Fair,
+    /// Streams are reset in the middle of their talk.
+    Resets,
+    /// Readers are slow and the session buffer is small: streams are refused and shed.
+    Tight,
+    /// The server goes away in the middle of it all.
+    Leaving,
+}
+
+impl Talk {
+    fn new(dice: &mut Dice) -> Self {
+        let most = if dice.chance(10) { 2_000_000 } else { 5000 };
+        Self {
+            to_say: dice.below(most),
+            ..Self::default()
+        }
+    }
 }
 
 struct End {
@@ -63,17 +93,23 @@ struct End {
     talks: BTreeMap<u32, Talk>,
     /// Streams this end still wants to open.
     to_open: usize,
-    outbox: VecDeque<u8>,
+    /// Written and on the way, each piece with its time of arrival.
+    flying: VecDeque<(Duration, Bytes)>,
+    /// Arrived at the other side and not yet read there.
+    arrived: VecDeque<u8>,
+    delay: Duration,
 }
 
 impl End {
-    fn new(side: Side, settings: Settings, to_open: usize) -> Self {
+    fn new(side: Side, settings: Settings, to_open: usize, delay: Duration) -> Self {
         Self {
             side,
             session: Session::new(side, settings),
             talks: BTreeMap::new(),
             to_open,
-            outbox: VecDeque::new(),
+            flying: VecDeque::new(),
+            arrived: VecDeque::new(),
+            delay,
         }
     }
 
@@ -84,52 +120,45 @@ impl End {
         }
     }
 
-    fn act(&mut self, dice: &mut Dice, wild: bool, now: Duration) {
-        if self.to_open > 0
-            && dice.chance(30)
-            && let Ok(stream) = self.session.open(now)
-        {
-            self.to_open -= 1;
-            let to_say = if dice.chance(10) {
-                dice.below(2_000_000)
-            } else {
-                dice.below(5000)
-            };
-            self.talks.insert(
-                stream.get(),
-                Talk {
-                    to_say,
-                    ..Talk::default()
-                },
-            );
+    fn act(&mut self, dice: &mut Dice, weather: Weather, now: Duration) {
+        if self.to_open > 0 && dice.chance(30) {
+            match self.session.open(now) {
+                Ok(stream) => {
+                    self.to_open -= 1;
+                    self.talks.insert(stream.get(), Talk::new(dice));
+                }
+                Err(OpenError::PeerWentAway) => self.to_open = 0,
+                Err(_) => {}
+            }
         }
         let numbers: Vec<u32> = self.talks.keys().copied().collect();
         for number in numbers {
             if dice.chance(50) {
-                continue;
+                self.work(number, dice, weather, now);
             }
-            self.work(number, dice, wild, now);
         }
-        if wild && dice.chance(1) {
+        if dice.chance(1) {
             self.session.ping(now);
         }
     }
 
-    fn work(&mut self, number: u32, dice: &mut Dice, wild: bool, now: Duration) {
+    fn work(&mut self, number: u32, dice: &mut Dice, weather: Weather, now: Duration) {
         let stream = id(number);
         let talk = self.talks.get_mut(&number).unwrap();
         if talk.reset {
             return;
         }
-        if wild && dice.below(2000) == 0 {
+        if weather == Weather::Resets && dice.below(2000) == 0 {
             talk.reset = true;
             self.session.reset(stream);
             return;
         }
+        let eager = if weather == Weather::Tight { 3 } else { 60 };
         let unread = talk.heard - talk.consumed;
-        if unread > 0 && dice.chance(60) {
+        if unread > 0 && dice.chance(eager) {
             let bytes = 1 + dice.below(unread);
             talk.consumed += bytes;
+            talk.touched = true;
             self.session.consumed(stream, bytes, now);
         }
         if talk.fin_said {
@@ -148,26 +177,41 @@ impl End {
             talk.said += part;
             let fin = talk.said == talk.to_say && dice.chance(50);
             talk.fin_said = fin;
+            talk.touched = true;
             self.session.send(stream, payload, fin).unwrap();
         } else if talk.said == talk.to_say {
             talk.fin_said = true;
+            talk.touched = true;
             self.session.finish(stream);
         }
     }
 
     fn write(&mut self, dice: &mut Dice, now: Duration) {
         // A writer with little room: the queues fill up.
+        let mut piece = Bytes::new();
         for _ in 0..dice.below(8) {
             let Some(frame) = self.session.next_frame(now) else {
                 break;
             };
             self.session.audit();
-            self.outbox.extend(frame.header);
-            self.outbox.extend(frame.payload.unwrap_or_default());
+            piece.extend(frame.header);
+            piece.extend(frame.payload.unwrap_or_default());
         }
+        self.flying.push_back((now + self.delay, piece));
         while let Some(event) = self.session.poll_event() {
             self.hear(event, &[], dice);
         }
+    }
+
+    /// What the other side reads next: any part of what has arrived there.
+    fn hand_over(&mut self, dice: &mut Dice, now: Duration) -> Bytes {
+        while let Some((arrival, _)) = self.flying.front()
+            && *arrival <= now
+        {
+            self.arrived.extend(self.flying.pop_front().unwrap().1);
+        }
+        let bytes = self.arrived.len().min(dice.below(60_000));
+        self.arrived.drain(..bytes).collect()
     }
 
     fn read(&mut self, input: &[u8], dice: &mut Dice, now: Duration) -> Result<(), Error> {
@@ -188,18 +232,7 @@ impl End {
         let other = self.other();
         match event {
             Event::Opened(stream) => {
-                let to_say = if dice.chance(10) {
-                    dice.below(2_000_000)
-                } else {
-                    dice.below(5000)
-                };
-                let before = self.talks.insert(
-                    stream.get(),
-                    Talk {
-                        to_say,
-                        ..Talk::default()
-                    },
-                );
+                let before = self.talks.insert(stream.get(), Talk::new(dice));
                 assert!(before.is_none(), "opened once");
             }
             Event::Data { stream, range } => {
@@ -222,9 +255,13 @@ impl End {
                 let talk = self.talks.get_mut(&stream.get()).unwrap();
                 assert!(!talk.reset, "reset once");
                 talk.reset = true;
+                talk.refused = self.side.owns(stream) && !talk.acknowledged;
             }
             Event::Acknowledged(stream) => {
                 assert!(self.side.owns(stream));
+                let talk = self.talks.get_mut(&stream.get()).unwrap();
+                assert!(!talk.acknowledged, "acknowledged once");
+                talk.acknowledged = true;
             }
             Event::Writable(_) | Event::WentAway(_) => {}
         }
@@ -232,7 +269,8 @@ impl End {
 
     fn is_done(&self) -> bool {
         self.to_open == 0
-            && self.outbox.is_empty()
+            && self.arrived.is_empty()
+            && self.flying.iter().all(|(_, piece)| piece.is_empty())
             && self.talks.values().all(|talk| {
                 talk.reset || (talk.fin_said && talk.fin_heard && talk.consumed == talk.heard)
             })
@@ -240,13 +278,17 @@ impl End {
     }
 }
 
-fn settings(dice: &mut Dice, budget: &Arc<Budget>) -> Settings {
-    let window_max = WINDOW << dice.below(5);
+fn settings(dice: &mut Dice, budget: &Arc<Budget>, weather: Weather) -> Settings {
+    let session_buffer_bytes = if weather == Weather::Tight {
+        1 << 20
+    } else {
+        64 << 20
+    };
     Settings {
-        window_max,
-        session_window_bytes: dice.below(4 << 20),
+        window_max: WINDOW << dice.below(5),
+        session_window_bytes: dice.below(4 << 20).min(session_buffer_bytes),
         budget: Arc::clone(budget),
-        session_buffer_bytes: 64 << 20,
+        session_buffer_bytes,
         send_queue_bytes: 16_372 + dice.below(200_000),
         session_queue_bytes: 20_000 + dice.below(1 << 20),
         opens_unacked_max: 1 + dice.below(40),
@@ -266,65 +308,70 @@ impl Drop for NameSeed {
     }
 }
 
-/// Plays one seed to completion. `wild`: streams are reset in the middle of their talk.
-fn play(seed: u64, wild: bool) {
+/// Plays one seed to completion; gives what both sides counted.
+fn play(seed: u64, weather: Weather) -> [Stats; 2] {
     let _named = NameSeed(seed);
     let mut dice = Dice(seed);
     let budget = Arc::new(Budget::new(8 << 20));
-    let mut client = End::new(Side::Client, settings(&mut dice, &budget), 20);
-    let mut server = End::new(Side::Server, settings(&mut dice, &budget), 20);
+    let delay = MS * u32::try_from(dice.below(30)).unwrap();
+    let [mut client, mut server] = [Side::Client, Side::Server]
+        .map(|side| End::new(side, settings(&mut dice, &budget, weather), 20, delay));
+    let leaves_at = dice.below(300);
     let mut now = NOW;
-    let mut steps = 0u32;
+    let mut steps = 0;
     while !(client.is_done() && server.is_done()) {
         steps += 1;
-        assert!(
-            steps < 200_000,
-            "seed {seed}: no end in sight: {client:?} {server:?}"
-        );
+        assert!(steps < 200_000, "no end in sight: {client:?} {server:?}");
         now += Duration::from_micros(u64::try_from(dice.below(2000)).unwrap());
+        if weather == Weather::Leaving && steps == leaves_at {
+            server.session.go_away(GoAwayCode::Normal);
+        }
         for end in [&mut client, &mut server] {
-            end.act(&mut dice, wild, now);
+            end.act(&mut dice, weather, now);
             end.session.audit();
             end.session.on_deadline(now).unwrap();
             end.write(&mut dice, now);
         }
-        for turn in [true, false] {
-            let (from, to) = if turn {
-                (&mut client, &mut server)
-            } else {
-                (&mut server, &mut client)
-            };
-            let bytes = from.outbox.len().min(dice.below(60_000));
-            let piece: Bytes = from.outbox.drain(..bytes).collect();
-            to.read(&piece, &mut dice, now)
-                .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        }
+        let piece = client.hand_over(&mut dice, now);
+        server.read(&piece, &mut dice, now).unwrap();
+        let piece = server.hand_over(&mut dice, now);
+        client.read(&piece, &mut dice, now).unwrap();
     }
     for end in [&client, &server] {
-        assert_eq!(end.session.buffered(), 0, "seed {seed}");
-        assert_eq!(end.session.queued(), 0, "seed {seed}");
+        assert_eq!((end.session.buffered(), end.session.queued()), (0, 0));
+        let away = weather == Weather::Leaving;
         assert!(
-            !end.session.is_going_away(),
-            "seed {seed}: honest traffic is no flood"
+            away || !end.session.is_going_away(),
+            "honest traffic is no flood"
         );
     }
-    if !wild {
-        for (number, talk) in &client.talks {
-            let there = &server.talks[number];
-            assert!(!talk.reset && !there.reset, "seed {seed}");
-            assert_eq!(
-                (talk.heard, there.heard),
-                (there.to_say, talk.to_say),
-                "seed {seed}"
-            );
-        }
-        assert_eq!(client.talks.len(), 40);
+    compare(&client, &server, weather);
+    compare(&server, &client, weather);
+    assert_eq!(budget.left(), budget.total(), "all growth was given back");
+    [*client.session.stats(), *server.session.stats()]
+}
+
+/// Holds what one side heard against what the other said.
+fn compare(this: &End, other: &End, weather: Weather) {
+    let calm = weather == Weather::Fair;
+    if calm {
+        assert_eq!(this.talks.len(), 40);
     }
-    assert_eq!(
-        budget.left(),
-        budget.total(),
-        "seed {seed}: all growth was given back"
-    );
+    for (number, talk) in &this.talks {
+        let there = other.talks.get(number);
+        if talk.refused {
+            // Safe to ask again elsewhere: nobody there has touched it.
+            assert!(there.is_none_or(|there| !there.touched), "stream {number}");
+        }
+        if !talk.reset
+            && let Some(there) = there
+            && !there.reset
+        {
+            assert_eq!(talk.heard, there.to_say, "stream {number}");
+        } else {
+            assert!(!calm, "stream {number} was lost in fair weather");
+        }
+    }
 }
 
 impl core::fmt::Debug for End {
@@ -338,23 +385,36 @@ impl core::fmt::Debug for End {
     }
 }
 
-fn seeds(count: u64) -> Vec<u64> {
-    match env::var("MUX_SEED") {
-        Ok(seed) => alloc::vec![seed.parse().unwrap()],
-        Err(_) => (0..count).collect(),
-    }
+/// Plays many seeds and sums up what `count` counts, so that a test can tell whether what it is
+/// about did happen.
+fn play_all(usual: u64, weather: Weather, count: impl Fn(&Stats) -> u64) -> u64 {
+    let number = |name| env::var(name).ok().map(|text| text.parse().unwrap());
+    let seeds = match number("MUX_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("MUX_SEEDS").unwrap_or(usual),
+    };
+    seeds
+        .map(|seed| play(seed, weather).iter().map(&count).sum::<u64>())
+        .sum()
 }
 
 #[test]
 fn m10_random_traffic_arrives_whole_and_every_byte_of_credit_is_accounted_for() {
-    for seed in seeds(25) {
-        play(seed, false);
-    }
+    assert!(play_all(25, Weather::Fair, |stats| stats.windows_grown) > 0);
 }
 
 #[test]
 fn m10_random_resets_lose_no_credit_and_no_memory() {
-    for seed in seeds(40) {
-        play(seed, true);
-    }
+    assert!(play_all(30, Weather::Resets, |stats| stats.late_bytes) > 0);
+}
+
+#[test]
+fn m12_slow_readers_and_little_memory_cost_streams_and_never_the_session() {
+    assert!(play_all(15, Weather::Tight, |stats| stats.shed) > 0);
+    assert!(play_all(15, Weather::Tight, |stats| stats.refused_memory) > 0);
+}
+
+#[test]
+fn m14_a_go_away_in_the_middle_finishes_or_refuses_every_stream() {
+    assert!(play_all(25, Weather::Leaving, |stats| stats.refused_going_away) > 0);
 }
