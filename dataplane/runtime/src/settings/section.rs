@@ -69,6 +69,13 @@ impl<'d> Section<'d> {
         self.item(key).is_some()
     }
 
+    /// Whether the file sets `key` here to a string: for a key that takes a word or a number.
+    pub fn is_text(&self, key: &str) -> bool {
+        self.document.know(&self.name, key);
+        let value = self.item(key).and_then(Item::as_value);
+        value.is_some_and(Value::is_str)
+    }
+
     /// `ip:port`; without a default the key is required. Placeholder: `0.0.0.0:0`.
     pub fn address(&self, key: &str, default: Option<&str>) -> SocketAddr {
         let placeholder = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));

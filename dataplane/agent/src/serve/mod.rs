@@ -1,0 +1,212 @@
+//! One stream from its first byte to its last: what it asks for, and the answer.
+//!
+//! The gateway is a stranger here: what it says is parsed again, and a stream for another subaccount
+//! than ours is refused. What may be reached is `enforce`'s, how it is carried [`http`]'s and [`opaque`]'s.
+
+mod http;
+mod opaque;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+
+use adit_policy::Request;
+use adit_proto::DecodeError;
+use adit_proto::connect::{Protocol, Request as Connect, Response};
+use adit_proto::http::{HeadError, Limits, RequestHead};
+use adit_proto::refusal::Refusal;
+use adit_relay::gather::{self, Gathered};
+use adit_runtime::clock;
+use adit_transport::piece::total;
+use adit_transport::{Piece, Received, Stream};
+
+use crate::limits::OPENING_WAIT;
+use crate::live::Judged;
+use crate::shard::Shard;
+
+/// Serves one stream that the gateway opened.
+pub(crate) async fn run(shard: Rc<Shard>, stream: Stream) {
+    let _busy = shard.busy();
+    let mut pieces = VecDeque::new();
+    let mut front = Vec::new();
+    let opening = gather::from_stream(&stream, &mut pieces, &mut front, Opening::parse);
+    let ended = match monoio::time::timeout(OPENING_WAIT, opening).await {
+        Ok(Ok(opening)) => {
+            let asked = Asked { front, opening };
+            serve(&shard, &stream, &mut pieces, asked).await
+        }
+        Ok(Err(Gathered::Refused(unreadable))) => {
+            tracing::debug!(%unreadable, "stream refused");
+            refuse(&shard, &stream, unreadable.refusal()).await
+        }
+        // Ended or broken before it said what it is for: nobody to answer.
+        Ok(Err(_)) => Ended::Broken,
+        Err(_elapsed) => refuse(&shard, &stream, Refusal::HeaderTimeout).await,
+    };
+    match ended {
+        Ended::Finished => linger(&stream, &mut pieces).await,
+        Ended::Broken => stream.reset(),
+    }
+}
+
+async fn serve(shard: &Rc<Shard>, stream: &Stream, pieces: &mut VecDeque<Piece>, asked: Asked) -> Ended {
+    let Some(connect) = asked.connect() else {
+        return refuse(shard, stream, Refusal::ProtocolError).await;
+    };
+    if connect.subaccount != shard.shared.subaccount {
+        let gateway = stream.link().peer().welcome.gateway;
+        shard.shared.journal.record(
+            "stream-refused",
+            &format!(
+                "gateway `{gateway}` sent a request of subaccount `{}`; this agent serves `{}` only",
+                connect.subaccount, shard.shared.subaccount
+            ),
+            clock::unix_now(),
+        );
+        return refuse(shard, stream, Refusal::ProtocolError).await;
+    }
+    if asked.opening.head.is_some() {
+        http::serve(shard, stream, pieces, asked).await
+    } else {
+        opaque::serve(shard, stream, pieces, asked).await
+    }
+}
+
+/// How the serving of a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// All was said that there was to say; our direction has ended.
+    Finished,
+    /// It broke, or must break: the other side shall not take a part for the whole.
+    Broken,
+}
+
+// Says no, in the gateway's grammar. The reason is from the closed list; names and addresses stay here.
+async fn refuse(shard: &Shard, stream: &Stream, refusal: Refusal) -> Ended {
+    shard.counters.refused(refusal);
+    let mut answer = Vec::with_capacity(8);
+    Response::Refused {
+        refusal,
+        detail: String::new(),
+    }
+    .encode(&mut answer);
+    match stream.send_bytes(&answer, true).await {
+        Ok(()) => Ended::Finished,
+        Err(_) => Ended::Broken,
+    }
+}
+
+// Waits until the other side has ended as well: a stream that is dropped earlier is reset, and a reset
+// overtakes the answer. What still comes is dropped and its credit kept, so that an upload nobody reads
+// stops by itself.
+async fn linger(stream: &Stream, pieces: &mut VecDeque<Piece>) {
+    let mut dropped = 0;
+    loop {
+        dropped += total(pieces);
+        pieces.clear();
+        match stream.receive(pieces).await {
+            Ok(Received::Data) => {}
+            Ok(_) | Err(_) => break,
+        }
+    }
+    stream.consumed(dropped);
+}
+
+/// What a stream asks for, in the bytes it came in.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    // The connect request, what follows it as far as it was gathered.
+    front: Vec<u8>,
+    opening: Opening,
+}
+
+/// Where the parts of a stream's front are.
+#[derive(Debug)]
+struct Opening {
+    connect_bytes: usize,
+    // Of an HTTP request.
+    head: Option<RequestHead>,
+}
+
+/// A stream's front is not what a gateway of ours writes.
+#[derive(Debug)]
+enum Unreadable {
+    Connect(DecodeError),
+    Protocol,
+    Head(HeadError),
+}
+
+impl Unreadable {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Connect(_) | Self::Protocol => Refusal::ProtocolError,
+            Self::Head(error) => error.refusal(),
+        }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => error.fmt(f),
+            Self::Protocol => f.write_str("the stream is for a protocol this agent does not know; update it"),
+            Self::Head(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Opening {
+    fn parse(bytes: &[u8]) -> Result<Option<Self>, Unreadable> {
+        let Some((connect, connect_bytes)) = Connect::decode(bytes).map_err(Unreadable::Connect)? else {
+            return Ok(None);
+        };
+        let head = match connect.protocol {
+            Protocol::Tcp => None,
+            Protocol::Http => {
+                let message = bytes.get(connect_bytes..).unwrap_or_default();
+                match RequestHead::parse(message, &Limits::TUNNELLED).map_err(Unreadable::Head)? {
+                    Some(head) => Some(head),
+                    None => return Ok(None),
+                }
+            }
+            _ => return Err(Unreadable::Protocol),
+        };
+        Ok(Some(Self { connect_bytes, head }))
+    }
+}
+
+impl Asked {
+    // Decoded anew instead of kept: it borrows, and is cheap.
+    fn connect(&self) -> Option<Connect<'_>> {
+        let decoded = Connect::decode(&self.front).ok()?;
+        decoded.map(|(connect, _)| connect)
+    }
+
+    // What follows the connect request.
+    fn message(&self) -> &[u8] {
+        self.front.get(self.opening.connect_bytes..).unwrap_or_default()
+    }
+}
+
+impl Judged for Asked {
+    fn request(&self) -> Option<Request<'_>> {
+        let connect = self.connect()?;
+        let (host, port) = (connect.host, connect.port);
+        Some(match &self.opening.head {
+            None => Request::Tcp { host, port },
+            Some(head) => {
+                let message = self.message();
+                Request::Http {
+                    host,
+                    port,
+                    method: head.method(message),
+                    path: head.path(message),
+                    upgrade: head.upgrade,
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

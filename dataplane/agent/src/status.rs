@@ -1,0 +1,201 @@
+//! What an agent says of itself on the admin endpoint, and what it can be asked and told there.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use adit_policy::OwnedRequest;
+use adit_runtime::admin::{AdminRequest, AdminResponse, BoxFuture, Node};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::shard::Shared;
+use crate::subscription::Intake;
+
+pub(crate) struct Status {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) since_unix: u64,
+}
+
+impl Node for Status {
+    fn status(&self) -> Value {
+        let shared = &self.shared;
+        let in_force = shared.in_force.load_full();
+        json!({
+            "role": "agent",
+            "name": shared.name,
+            "subaccount": shared.subaccount,
+            "location": shared.location,
+            "version": env!("CARGO_PKG_VERSION"),
+            "since_unix": self.since_unix,
+            "phase": format!("{:?}", shared.drain.phase()).to_lowercase(),
+            "driver": {
+                "in_use": shared.choice.driver.to_string(),
+                "reason": shared.choice.reason,
+            },
+            "shards": shared.mailboxes.len(),
+            "tunnels": shared.board.rows(),
+            "snapshot": in_force.map(|rules| json!({
+                "version": rules.snapshot.version(),
+                "hash": rules.snapshot.hash_hex(),
+                "systems": rules.snapshot.table().rules().systems.len(),
+                "unusable": rules.trust.problems(),
+            })),
+            "streams": shared.streams.load(Ordering::Relaxed),
+            "failures": shared.journal.entries(),
+            "denials": shared.denials.list().into_iter().take(DENIALS_SHOWN).collect::<Vec<_>>(),
+        })
+    }
+
+    fn ready(&self) -> Result<(), Vec<String>> {
+        let mut reasons = Vec::new();
+        if !self.shared.drain.is_serving() {
+            reasons.push("draining".to_owned());
+        }
+        if self.shared.board.up_count() == 0 {
+            let why = self.shared.journal.latest("dial").map(|entry| entry.message);
+            reasons.push(match why {
+                Some(why) => format!("no tunnel is up; last failure: {why}"),
+                None => "no tunnel is up yet".to_owned(),
+            });
+        }
+        if self.shared.in_force.load().is_none() {
+            reasons.push("no rules in force; push some with `adit rules push`".to_owned());
+        }
+        if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+    }
+
+    fn paths(&self) -> &[&'static str] {
+        &[RULES, EXPLAIN]
+    }
+
+    fn handle(&self, request: AdminRequest) -> BoxFuture<'_, Option<AdminResponse>> {
+        Box::pin(async move {
+            match request.path.as_str() {
+                RULES => Some(self.rules(request).await),
+                EXPLAIN => Some(self.explain(&request)),
+                _ => None,
+            }
+        })
+    }
+}
+
+impl Status {
+    async fn rules(&self, request: AdminRequest) -> AdminResponse {
+        if !request.trusted {
+            return AdminResponse::untrusted();
+        }
+        match request.method.as_str() {
+            "GET" | "HEAD" => match self.shared.in_force.load_full() {
+                Some(rules) => AdminResponse::json(
+                    200,
+                    &json!({
+                        "version": rules.snapshot.version(),
+                        "hash": rules.snapshot.hash_hex(),
+                        "text": rules.snapshot.text(),
+                    }),
+                ),
+                None => AdminResponse::text(404, "no rules in force\n"),
+            },
+            "PUT" => {
+                let file = request.header("adit-rules-file").unwrap_or("rules").to_owned();
+                let Ok(text) = String::from_utf8(request.body) else {
+                    return refused(&["the rules are not UTF-8; save the file as UTF-8".to_owned()]);
+                };
+                match Arc::clone(&self.intake).push(file, text).await {
+                    Ok(ack) => AdminResponse::json(200, &json!(ack)),
+                    Err(nack) => refused(&nack.problems),
+                }
+            }
+            _ => AdminResponse::method_not_allowed("GET, HEAD, PUT"),
+        }
+    }
+
+    fn explain(&self, request: &AdminRequest) -> AdminResponse {
+        if request.method != "POST" {
+            return AdminResponse::method_not_allowed("POST");
+        }
+        let asked = serde_json::from_slice::<Question>(&request.body)
+            .map_err(|error| error.to_string())
+            .and_then(|question| question.read());
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(why) => return AdminResponse::text(400, format!("{why}\n")),
+        };
+        let Some(rules) = self.shared.in_force.load_full() else {
+            return AdminResponse::text(503, "no rules in force\n");
+        };
+        let explanation = adit_policy::explain(&rules.snapshot, &asked.as_request());
+        let text = explanation.to_string();
+        match serde_json::to_value(&explanation) {
+            Ok(Value::Object(mut members)) => {
+                // The whole text in place of the reason's alone, which it contains.
+                members.insert("text".to_owned(), Value::String(text));
+                AdminResponse::json(200, &Value::Object(members))
+            }
+            Ok(_) | Err(_) => AdminResponse::text(500, "the explanation cannot be written as JSON\n"),
+        }
+    }
+}
+
+fn refused(problems: &[String]) -> AdminResponse {
+    AdminResponse::json(422, &json!({ "problems": problems }))
+}
+
+/// What `POST /explain` asks.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    #[serde(default)]
+    method: String,
+    url: String,
+    #[serde(default)]
+    upgrade: bool,
+}
+
+impl Question {
+    fn read(&self) -> Result<OwnedRequest, String> {
+        // `ws` is how the request language writes an upgrade.
+        let url = if self.upgrade {
+            self.url.replacen("http://", "ws://", 1)
+        } else {
+            self.url.clone()
+        };
+        format!("{} {url}", self.method)
+            .parse()
+            .map_err(|error: adit_policy::RequestError| error.to_string())
+    }
+}
+
+const RULES: &str = "/rules";
+const EXPLAIN: &str = "/explain";
+/// Denials in `/status`: what fits a screen.
+const DENIALS_SHOWN: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<String, String> {
+        let question: Question = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        question.read().map(|request| request.to_string())
+    }
+
+    #[test]
+    fn a_question_becomes_the_request_it_means() {
+        for (json, request) in [
+            (r#"{"method":"GET","url":"http://erp.virtual:80/a","upgrade":false}"#, "GET http://erp.virtual:80/a"),
+            (r#"{"method":"GET","url":"http://erp.virtual:80/a","upgrade":true}"#, "GET ws://erp.virtual:80/a"),
+            (r#"{"method":"","url":"tcp://db.virtual:5432"}"#, "tcp://db.virtual:5432"),
+        ] {
+            assert_eq!(read(json).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn a_question_with_an_unknown_member_or_without_url_is_refused() {
+        for json in [r#"{"method":"GET"}"#, r#"{"url":"tcp://a:1","path":"/"}"#, r#"{"url":"nowhere"}"#] {
+            assert!(read(json).is_err(), "{json}");
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! Tunnels to the gateways: dialled for ever, replaced before they are gone, each at home on one shard.
+//!
+//! Every place for a tunnel has a number and keeps it. The first tunnel to a gateway tells how many
+//! shards that has, and so how many places there are. What comes on a tunnel is `serve`'s.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use adit_proto::hello::{Hello, VERSION};
+use adit_runtime::clock;
+use adit_runtime::local::{Either, either};
+use adit_transport::Link;
+use adit_transport::backoff::Backoff;
+use adit_transport::dial::DialError;
+use adit_tunnel::Error;
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::limits::{FACTS_EVERY, TUNNEL_HELD, TUNNELS_AUTO_MAX};
+use crate::metrics::Counters;
+use crate::serve;
+use crate::settings::TunnelCount;
+use crate::shard::{Message, Shard, Shared};
+
+/// Asks the shards for the tunnels that are wanted before any gateway has answered.
+pub(crate) fn begin(shared: &Shared) {
+    for gateway in 0..shared.gateways.len() {
+        want(shared, gateway, 1);
+    }
+}
+
+/// Keeps one place filled, from now until the drain.
+pub(crate) fn start(shard: &Rc<Shard>, gateway: usize, number: usize) {
+    let place = Place { gateway, number };
+    let keeper = keep(Rc::clone(shard), place);
+    monoio::spawn(async move { keeper.await });
+}
+
+// Sees to it that there are as many places as a gateway with `shards` shards deserves.
+fn want(shared: &Shared, gateway: usize, shards: usize) {
+    let wanted = match shared.tunnels {
+        TunnelCount::Auto => shards.clamp(1, TUNNELS_AUTO_MAX),
+        TunnelCount::Fixed(count) => count,
+    };
+    let have = shared.board.raise(gateway, wanted);
+    for number in have..wanted {
+        // Round robin, each gateway beginning one shard further, so that few gateways still use all.
+        let target = (gateway + number) % shared.mailboxes.len().max(1);
+        let sent = shared
+            .mailboxes
+            .get(target)
+            .is_some_and(|mailbox| mailbox.send(Message::Tunnel { gateway, number }).is_ok());
+        if !sent {
+            tracing::error!(gateway, number, shard = target, "shard takes no more messages; tunnel is missing");
+        }
+    }
+}
+
+async fn keep(shard: Rc<Shard>, place: Place) {
+    let shared = Arc::clone(&shard.shared);
+    let Some(gateway) = shared.gateways.get(place.gateway) else {
+        return;
+    };
+    let mut backoff = Backoff::new(shared.retry_cap, fastrand::u64(..));
+    let row = |state, reason: Option<String>, failures| Row {
+        gateway: gateway.text.clone(),
+        number: place.number,
+        shard: shard.index,
+        state,
+        since_unix: clock::unix_now(),
+        reason,
+        failures,
+        facts: None,
+    };
+    let mut last_reason = None;
+    while shared.drain.is_serving() {
+        shared.board.place(place, row(State::Dialling, last_reason.clone(), backoff.failures()));
+        let hello = Hello {
+            version: VERSION,
+            features: 0,
+            location: shared.location.clone(),
+            instance: shared.instance,
+            software: concat!("adit-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        let dialling = Box::pin(shared.dialler.dial(&gateway.host, gateway.port, hello));
+        let dialled = match either(shard.draining.wait(), dialling).await {
+            Either::Right(dialled) => dialled,
+            _ => break,
+        };
+        let wait = match dialled {
+            Ok((socket, admitted)) => {
+                let link = Link::start(admitted.tunnel, socket, admitted.leftover);
+                let up_at = clock::now();
+                let id = up(&shard, place, &gateway.text, &link);
+                want(&shared, place.gateway, usize::from(link.peer().welcome.shards));
+                let ended = until_no_longer_open(&shard, &link).await;
+                if !shared.drain.is_serving() {
+                    break;
+                }
+                let held = clock::now().saturating_sub(up_at) >= TUNNEL_HELD;
+                if held {
+                    backoff.succeeded();
+                }
+                match ended {
+                    // The gateway drains: the next tunnel is wanted before this one is gone.
+                    None => {
+                        shared.board.drains(id);
+                        last_reason = Some("the gateway is going away".to_owned());
+                        if held { Duration::ZERO } else { backoff.next_wait() }
+                    }
+                    Some(reason) => {
+                        last_reason = Some(reason);
+                        backoff.next_wait()
+                    }
+                }
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                Counters::tunnel_dial_failed(step(&error));
+                shared
+                    .journal
+                    .record("dial", &format!("{}: {reason}", gateway.text), clock::unix_now());
+                if backoff.failures() == 0 {
+                    tracing::warn!(gateway = %gateway.text, place = place.number, %reason, "no tunnel; trying again for ever");
+                } else {
+                    tracing::debug!(gateway = %gateway.text, place = place.number, %reason, "no tunnel");
+                }
+                last_reason = Some(reason);
+                backoff.next_wait()
+            }
+        };
+        shared.board.place(place, row(State::Waiting, last_reason.clone(), backoff.failures()));
+        either(shard.draining.wait(), monoio::time::sleep(wait)).await;
+    }
+    shared.board.leave(place);
+}
+
+// Puts a tunnel to work and under watch until its end, whatever its place does meanwhile.
+fn up(shard: &Rc<Shard>, place: Place, gateway: &str, link: &Rc<Link>) -> u64 {
+    let shared = &shard.shared;
+    let id = shared.board.next_id();
+    let peer = link.peer();
+    shard.links.borrow_mut().insert(id, Rc::clone(link));
+    shard.counters.tunnels.increment(1.0);
+    shard.counters.tunnels_opened.increment(1);
+    shared.board.up(
+        id,
+        Row {
+            gateway: gateway.to_owned(),
+            number: place.number,
+            shard: shard.index,
+            state: State::Up,
+            since_unix: clock::unix_now(),
+            reason: None,
+            failures: 0,
+            facts: Some(facts(link)),
+        },
+        place,
+    );
+    tracing::info!(
+        tunnel = id, %gateway, name = ?peer.welcome.gateway, place = place.number, shard = shard.index,
+        suite = peer.suite, "tunnel up"
+    );
+
+    let (accepting, of) = (Rc::clone(link), Rc::clone(shard));
+    monoio::spawn(async move {
+        while let Some(stream) = accepting.accept().await {
+            monoio::spawn(serve::run(Rc::clone(&of), stream));
+        }
+    });
+    let (watched, of) = (Rc::clone(link), Rc::clone(shard));
+    let gateway = gateway.to_owned();
+    monoio::spawn(async move {
+        let telling = async {
+            while !watched.has_ended() {
+                monoio::time::sleep(FACTS_EVERY).await;
+                of.shared.board.tell(id, facts(&watched));
+            }
+        };
+        either(watched.ended(), telling).await;
+        let ending = watched.ended().await;
+        of.links.borrow_mut().remove(&id);
+        of.shared.board.gone(id);
+        of.counters.tunnels.decrement(1.0);
+        Counters::tunnel_ended(ending.reason());
+        if of.shared.drain.is_serving() {
+            of.shared
+                .journal
+                .record("tunnel-ended", &format!("{gateway}: {ending}"), clock::unix_now());
+        }
+        tracing::info!(tunnel = id, %gateway, %ending, "tunnel down");
+    });
+    id
+}
+
+// `None` when the tunnel goes on but takes nothing new, else why it ended.
+async fn until_no_longer_open(shard: &Shard, link: &Rc<Link>) -> Option<String> {
+    let closing = async {
+        while link.is_open() {
+            link.changed().await;
+        }
+    };
+    either(shard.draining.wait(), closing).await;
+    if link.has_ended() {
+        Some(link.ended().await.to_string())
+    } else {
+        None
+    }
+}
+
+fn facts(link: &Link) -> Facts {
+    let peer = link.peer();
+    let traffic = link.traffic();
+    Facts {
+        name: peer.welcome.gateway,
+        gateway_shard: peer.welcome.shard,
+        suite: peer.suite,
+        rtt_us: link.rtt().map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+        streams: link.streams(),
+        received_bytes: traffic.received_bytes,
+        sent_bytes: traffic.sent_bytes,
+    }
+}
+
+// Where on the way a dial failed, as a closed list.
+fn step(error: &DialError) -> &'static str {
+    match error {
+        DialError::Name(_) => "name",
+        DialError::Connect(_) => "tcp",
+        DialError::Proxy(_) => "proxy",
+        DialError::Opening(Error::Rejected { .. }) => "rejected",
+        DialError::Opening(Error::Tls(_)) => "tls",
+        DialError::Opening(_) => "hello",
+        DialError::Broken(_) => "broken",
+        DialError::TooSlow => "timeout",
+        _ => "other",
+    }
+}
+
+/// A place for a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    gateway: usize,
+    number: usize,
+}
+
+/// What is known of all places and tunnels, for `status`; written by the shards.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    book: Mutex<Book>,
+    next: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    // Gateway -> places asked for.
+    wanted: BTreeMap<usize, usize>,
+    // Places without a tunnel that is open.
+    places: BTreeMap<Place, Row>,
+    tunnels: BTreeMap<u64, Row>,
+}
+
+/// One place or tunnel.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Row {
+    gateway: String,
+    number: usize,
+    shard: usize,
+    state: State,
+    since_unix: u64,
+    reason: Option<String>,
+    failures: u32,
+    #[serde(flatten)]
+    facts: Option<Facts>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Dialling,
+    Waiting,
+    Up,
+    Draining,
+}
+
+/// What a running tunnel tells of itself.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Facts {
+    name: String,
+    gateway_shard: u16,
+    suite: &'static str,
+    rtt_us: Option<u64>,
+    streams: usize,
+    received_bytes: u64,
+    sent_bytes: u64,
+}
+
+impl Board {
+    /// Tunnels that take requests.
+    pub(crate) fn up_count(&self) -> usize {
+        let book = self.book.lock();
+        book.tunnels.values().filter(|row| row.state == State::Up).count()
+    }
+
+    /// All places and tunnels, in the order of their gateways' addresses and numbers.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let book = self.book.lock();
+        let mut rows: Vec<Row> = book.tunnels.values().chain(book.places.values()).cloned().collect();
+        rows.sort_by(|a, b| (&a.gateway, a.number).cmp(&(&b.gateway, b.number)));
+        rows
+    }
+
+    fn next_id(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    // Raises the number of places; returns how many there were.
+    fn raise(&self, gateway: usize, wanted: usize) -> usize {
+        let mut book = self.book.lock();
+        let have = book.wanted.entry(gateway).or_insert(0);
+        let before = *have;
+        *have = before.max(wanted);
+        before
+    }
+
+    fn place(&self, place: Place, row: Row) {
+        self.book.lock().places.insert(place, row);
+    }
+
+    fn leave(&self, place: Place) {
+        self.book.lock().places.remove(&place);
+    }
+
+    fn up(&self, id: u64, row: Row, place: Place) {
+        let mut book = self.book.lock();
+        book.places.remove(&place);
+        book.tunnels.insert(id, row);
+    }
+
+    fn drains(&self, id: u64) {
+        if let Some(row) = self.book.lock().tunnels.get_mut(&id) {
+            row.state = State::Draining;
+            row.since_unix = clock::unix_now();
+        }
+    }
+
+    fn tell(&self, id: u64, facts: Facts) {
+        if let Some(row) = self.book.lock().tunnels.get_mut(&id) {
+            row.facts = Some(facts);
+        }
+    }
+
+    fn gone(&self, id: u64) {
+        self.book.lock().tunnels.remove(&id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adit_proto::refusal::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn places_are_asked_for_once_and_never_taken_back() {
+        let board = Board::default();
+        assert_eq!(board.raise(0, 1), 0);
+        assert_eq!(board.raise(0, 4), 1);
+        assert_eq!(board.raise(0, 4), 4);
+        assert_eq!(board.raise(0, 2), 4, "a gateway that came back smaller keeps its tunnels");
+        assert_eq!(board.raise(1, 2), 0);
+    }
+
+    #[test]
+    fn r09_every_failure_of_a_dial_has_its_step() {
+        let rejected = Error::Rejected {
+            refusal: Refusal::Draining,
+            message: String::new(),
+        };
+        for (error, expected) in [
+            (DialError::Name(String::new()), "name"),
+            (DialError::Connect(String::new()), "tcp"),
+            (DialError::Proxy(String::new()), "proxy"),
+            (DialError::Opening(rejected), "rejected"),
+            (DialError::Opening(Error::Hello(String::new())), "hello"),
+            (DialError::Broken(String::new()), "broken"),
+            (DialError::TooSlow, "timeout"),
+        ] {
+            assert_eq!(step(&error), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_draining_tunnel_is_shown_and_does_not_count_as_up() {
+        let board = Board::default();
+        let place = Place { gateway: 0, number: 0 };
+        let row = |state| Row {
+            gateway: "gw:8443".to_owned(),
+            number: 0,
+            shard: 0,
+            state,
+            since_unix: 0,
+            reason: None,
+            failures: 0,
+            facts: None,
+        };
+        board.place(place, row(State::Dialling));
+        assert_eq!((board.up_count(), board.rows().len()), (0, 1));
+        board.up(7, row(State::Up), place);
+        assert_eq!((board.up_count(), board.rows().len()), (1, 1));
+        board.drains(7);
+        board.place(place, row(State::Dialling));
+        assert_eq!((board.up_count(), board.rows().len()), (0, 2));
+        board.gone(7);
+        assert_eq!(board.rows().len(), 1);
+    }
+}
