@@ -4,7 +4,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/debug
 
-.PHONY: demo test build check peers fuzz-smoke release clean help
+.PHONY: demo test build check peers measure fuzz-smoke release clean help
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ check: ## formatting and lints
 
 peers: ## the real peers that the tests speak to (Debian packages; installs what is missing)
 	@tests/peers.sh
+
+measure: release peers ## throughput, CPU and memory on this machine, beside nginx alone
+	@tests/measure.sh
 
 fuzz-smoke: ## every decoder's fuzz target for 10 seconds
 	@fuzz/smoke.sh

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -121,6 +121,7 @@ impl Gateway {
             keys_version: AtomicU64::new(0),
             directory: Directory::default(),
             mailboxes,
+            connections: AtomicUsize::new(0),
             drain: Drain::new(),
             drain_limit: settings.drain,
             journal: Arc::new(Journal::new()),

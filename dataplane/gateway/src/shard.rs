@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use adit_runtime::drain::{Drain, Phase};
 use adit_runtime::journal::Journal;
-use adit_runtime::local::{Notify, Once};
+use adit_runtime::local::Once;
 use adit_runtime::mailbox::{Inbox, Sender};
 use adit_runtime::shard::Choice;
 use adit_token::{Caller, Verifier};
@@ -33,8 +34,10 @@ pub(crate) struct Shared {
     pub(crate) keys_version: AtomicU64,
     pub(crate) directory: Directory,
     pub(crate) mailboxes: Vec<Sender<Message>>,
+    // Connections of applications on all shards: a drain is over when the last has ended.
+    pub(crate) connections: AtomicUsize,
     pub(crate) drain: Drain,
-    pub(crate) drain_limit: std::time::Duration,
+    pub(crate) drain_limit: Duration,
     pub(crate) journal: Arc<Journal>,
     pub(crate) choice: Choice,
 }
@@ -84,7 +87,6 @@ pub(crate) struct Shard {
     pub(crate) connections: Cell<usize>,
     pub(crate) opening: Cell<usize>,
     pub(crate) draining: Once,
-    quiet: Notify,
 }
 
 /// Counts a connection of an application while it lives.
@@ -104,7 +106,6 @@ impl Shard {
             connections: Cell::new(0),
             opening: Cell::new(0),
             draining: Once::new(),
-            quiet: Notify::new(),
         }
     }
 
@@ -115,6 +116,7 @@ impl Shard {
             return None;
         }
         self.connections.set(self.connections.get() + 1);
+        self.shared.connections.fetch_add(1, Ordering::AcqRel);
         Some(Held {
             shard: Rc::clone(self),
         })
@@ -148,16 +150,16 @@ impl Shard {
         }
     }
 
-    // Waits for the connections to end, at most as long as the drain may take, then asks for the cut.
+    // Waits for all connections to end, at most as long as the drain may take, then asks for the cut.
+    // Those of the other shards too: their requests may need a tunnel of this one.
     async fn finish(&self) {
         let quiet = async {
-            while self.connections.get() > 0 {
-                self.quiet.notified().await;
+            while self.shared.connections.load(Ordering::Acquire) > 0 {
+                monoio::time::sleep(DRAIN_POLL).await;
             }
         };
         // At its deadline the drain is over in any case.
         let _ = monoio::time::timeout(self.shared.drain_limit, quiet).await;
-        self.cut().await;
         self.shared.drain.advance(Phase::Cut);
         if let Some(own) = self.shared.mailboxes.get(self.index) {
             // A full mailbox is read by nobody any more; then `run` has ended.
@@ -177,11 +179,11 @@ impl Drop for Held {
     fn drop(&mut self) {
         let left = self.shard.connections.get().saturating_sub(1);
         self.shard.connections.set(left);
-        if left == 0 {
-            self.shard.quiet.notify();
-        }
+        self.shard.shared.connections.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
+/// How often a drain looks whether the last connection has ended.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// Verified tokens a shard remembers; about 400 bytes each, so 8 MiB.
 const TOKENS_CACHED_MAX: usize = 20_000;
