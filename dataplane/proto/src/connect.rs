@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn s02_a_subaccount_or_port_left_empty_is_refused() {
+    fn s02_a_subaccount_or_port_left_empty_is_refused_on_both_sides() {
         let mut out = Vec::new();
         assert!(
             Request {
@@ -406,6 +406,26 @@ mod tests {
             }
             .encode(&mut out)
             .is_err()
+        );
+        assert!(out.is_empty());
+        request().encode(&mut out).unwrap();
+        let mut no_port = out.clone();
+        no_port[6..8].fill(0);
+        assert_eq!(
+            Request::decode(&no_port),
+            Err(DecodeError::Malformed { part: "port" })
+        );
+        let mut no_subaccount = out;
+        let at = no_subaccount
+            .windows(5)
+            .position(|w| w == b"\0\x03s-1")
+            .unwrap();
+        no_subaccount.drain(at + 2..at + 5);
+        no_subaccount[at + 1] = 0;
+        no_subaccount[3] -= 3;
+        assert_eq!(
+            Request::decode(&no_subaccount),
+            Err(DecodeError::Malformed { part: "subaccount" })
         );
     }
 

@@ -391,5 +391,17 @@ mod tests {
         assert_eq!(welcome(1, 2), Ok(()));
         assert_eq!(welcome(2, 2), Err(EncodeError { part: "shard" }));
         assert_eq!(welcome(0, 0), Err(EncodeError { part: "shard" }));
+        // Kind, version, features, then shard 2 of 2, then an empty name.
+        let mut bytes = b"ADA1\0\x11\0\0\x01".to_vec();
+        bytes.extend([0; 8]);
+        bytes.extend([0, 2, 0, 2, 0, 0]);
+        assert_eq!(
+            Answer::decode(&bytes),
+            Err(DecodeError::Malformed { part: "shard" })
+        );
+        bytes[18] = 1;
+        assert!(
+            matches!(Answer::decode(&bytes), Ok(Some((Answer::Welcome(w), 23))) if w.shard == 1)
+        );
     }
 }

@@ -284,10 +284,8 @@ pub(super) fn connection(buf: &[u8], fields: &mut [Field]) -> At<Options> {
                 ) {
                     return smuggling(line, Smuggling::ConnectionNames);
                 }
-                if !kind.ends_here() {
-                    for named in fields.iter_mut() {
-                        named.nominated |= named.name.of(buf).eq_ignore_ascii_case(option);
-                    }
+                for named in fields.iter_mut() {
+                    named.nominated |= named.name.of(buf).eq_ignore_ascii_case(option);
                 }
             }
         }
@@ -526,6 +524,16 @@ mod tests {
             Err((3, Problem::HeadTooLarge))
         );
         assert_eq!(walk(b"abcdefg", &limits), Ok(None));
+        let both = Limits {
+            line_bytes: 6,
+            head_bytes: 8,
+            ..Limits::default()
+        };
+        assert_eq!(
+            walk(b"abcdefgh", &both),
+            Err((1, Problem::HeadTooLarge)),
+            "the head is told first"
+        );
         assert_eq!(walk(b"abcdefgh", &limits), Err((1, Problem::HeadTooLarge)));
     }
 

@@ -387,6 +387,21 @@ fn s11_bytes_sent_before_the_verdict_wait_for_it() {
 }
 
 #[test]
+fn s11_nothing_more_is_read_from_a_caller_that_was_turned_away() {
+    let mut negotiation = Negotiation::new();
+    let mut out = Vec::new();
+    assert_eq!(
+        negotiation.advance(&[4], &mut out),
+        Err(SocksError::Version)
+    );
+    assert_eq!(
+        negotiation.advance(&[5, 1, 0x80], &mut out),
+        Ok((0, Step::More))
+    );
+    assert_eq!(out, []);
+}
+
+#[test]
 fn every_refusal_has_a_reason_and_a_sentence() {
     for why in [
         SocksError::Version,

@@ -273,6 +273,16 @@ fn h03_trailers_that_belong_in_the_head_are_refused() {
 }
 
 #[test]
+fn h03_each_trailer_is_judged_by_its_own_name() {
+    assert_eq!(
+        refused("0\r\nx-a: b\r\nHost: x\r\n\r\n"),
+        Smuggling::TrailerForbidden
+    );
+    // Two harmless names that only together would spell a forbidden one.
+    accepted("0\r\nho: a\r\nst: b\r\n\r\n");
+}
+
+#[test]
 fn h03_trailers_are_well_formed_field_lines() {
     for bad in [
         "0\r\n x: y\r\n\r\n",

@@ -99,6 +99,12 @@ fn only_trailers_remain_of_te() {
 }
 
 #[test]
+fn trailers_are_nothing_to_an_http10_client() {
+    let text = "GET / HTTP/1.0\r\nHost: h\r\nTE: trailers\r\nConnection: TE\r\n\r\n";
+    assert_eq!(for_agent(text), "GET / HTTP/1.0\r\nhost: h\r\n\r\n");
+}
+
+#[test]
 fn what_the_gateway_consumes_goes_no_further_and_authorization_does() {
     let text = "GET http://h/ HTTP/1.1\r\nHost: h\r\nProxy-Authorization: Bearer t\r\nProxy-Connection: keep-alive\r\n\
                 Proxy: http://evil\r\nProxy-Foo: 1\r\nSAP-Connectivity-SCC-Location_ID: loc-1\r\n\
