@@ -2,7 +2,11 @@
 //!
 //! Run with `cargo run --release -p adit-policy --example decide_speed`. Each request asks for another system and
 //! resource, so that no answer comes out of a cache that the last one filled.
-#![expect(clippy::print_stdout, reason = "printing is what this program is for")]
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "measuring and printing is what this program is for"
+)]
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 

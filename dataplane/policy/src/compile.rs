@@ -39,31 +39,22 @@ pub(crate) fn conflicts(rules: &RuleSet, problems: &mut Gathered) {
 }
 
 fn sizes(rules: &RuleSet, problems: &mut Gathered) {
-    let systems = rules.systems.len();
-    if systems > SYSTEMS_MAX {
-        problems.add(
-            Place::default(),
-            format!("{systems} systems are more than a rule set holds ({SYSTEMS_MAX})"),
-        );
-    }
     let all = || rules.systems.iter().flat_map(|system| &system.resources);
-    let resources = all().count();
-    if resources > RESOURCES_MAX {
-        problems.add(
-            Place::default(),
-            format!("{resources} resources are more than a rule set holds ({RESOURCES_MAX})"),
-        );
+    let bytes = all().map(|resource| resource.path.as_str().len()).sum();
+    for (what, count, limit) in [
+        ("systems", rules.systems.len(), SYSTEMS_MAX),
+        ("resources", all().count(), RESOURCES_MAX),
+        // A rule set that was never a text is bounded like one.
+        ("bytes of paths", bytes, RULES_TEXT_BYTES_MAX),
+    ] {
+        if let Some(message) = too_many(what, count, limit) {
+            problems.add(Place::default(), message);
+        }
     }
-    // A rule set that was never a text is bounded like one.
-    let bytes: usize = all().map(|resource| resource.path.as_str().len()).sum();
-    if bytes > RULES_TEXT_BYTES_MAX {
-        problems.add(
-            Place::default(),
-            format!(
-                "{bytes} bytes of paths are more than a rule set holds ({RULES_TEXT_BYTES_MAX})"
-            ),
-        );
-    }
+}
+
+fn too_many(what: &str, count: usize, limit: usize) -> Option<String> {
+    (count > limit).then(|| format!("{count} {what} are more than a rule set holds ({limit})"))
 }
 
 fn names(rules: &RuleSet, problems: &mut Gathered) {
@@ -335,5 +326,47 @@ fn by_line(line: u32) -> String {
         String::new()
     } else {
         format!(" by the system on line {line}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::{HostName, InternalEnd, InternalHost, PortRange, VirtualEnd};
+
+    fn systems(count: usize) -> RuleSet {
+        let port = PortRange::one(80).unwrap();
+        let internal = InternalEnd {
+            host: InternalHost::new("10.1.2.3").unwrap(),
+            ports: port,
+            encrypted: false,
+        };
+        let system = |n: usize| {
+            let virtual_end = VirtualEnd {
+                host: HostName::new(&format!("h{n}")).unwrap(),
+                ports: port,
+            };
+            System::new(virtual_end, Protocol::Http, internal.clone())
+        };
+        RuleSet::new((0..count).map(system).collect())
+    }
+
+    #[test]
+    fn as_many_systems_as_the_limit_are_held_and_one_more_is_not() {
+        assert_eq!(check(&systems(SYSTEMS_MAX)), Ok(()));
+        let problems = check(&systems(SYSTEMS_MAX + 1)).unwrap_err().to_string();
+        assert_eq!(
+            problems,
+            "rules: 100001 systems are more than a rule set holds (100000)"
+        );
+    }
+
+    #[test]
+    fn resources_and_their_paths_are_held_up_to_their_limits() {
+        // Counted, not built: two million resources would take longer than they prove.
+        for limit in [RESOURCES_MAX, RULES_TEXT_BYTES_MAX] {
+            assert_eq!(too_many("resources", limit, limit), None);
+            assert!(too_many("resources", limit + 1, limit).is_some());
+        }
     }
 }

@@ -39,8 +39,13 @@ pub const METHODS_MAX: usize = 64;
 /// Bytes of one method. Default 32: the longest registered one has 17 (`UPDATEREDIRECTREF`).
 pub const METHOD_BYTES_MAX: usize = 32;
 
-/// Problems reported for one rule set. Default 100: who has more mends those first. Worst case 100 x 1 KiB.
+/// Problems reported for one rule set. Default 100: who has more mends those first. While a text is read ten times as
+/// many are kept, of [`PROBLEM_BYTES_MAX`] each: 1 MB at most.
 pub const PROBLEMS_MAX: usize = 100;
+
+/// Bytes of one problem's message; longer ones are cut. Default 1,024: the longest of our own sentences fits with the
+/// values people write, a value of megabytes does not.
+pub const PROBLEM_BYTES_MAX: usize = 1024;
 
 /// Layers of percent-encoding that are followed before a path is refused. Default 8: nobody means nine, and each
 /// layer costs one more pass over the segment.

@@ -78,31 +78,61 @@ pub fn parse(file: &str, text: &str) -> Result<RuleSet, Problems> {
 /// Turns offsets into lines and columns.
 struct Places<'t> {
     text: &'t str,
-    /// Where each line begins.
-    lines: Vec<usize>,
+    marks: Vec<Mark>,
 }
+
+/// A place that is known: the beginning of a line, or a point inside a long one, so that a text of one line is not read
+/// from its beginning for each of its values.
+struct Mark {
+    offset: usize,
+    line: u32,
+    column: u32,
+}
+
+/// Bytes between two marks in a line.
+const MARK_DISTANCE_BYTES: usize = 512;
 
 impl<'t> Places<'t> {
     fn new(text: &'t str) -> Self {
-        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        Self {
-            text,
-            lines: core::iter::once(0)
-                .chain(breaks.map(|(at, _)| at + 1))
-                .collect(),
+        let mut marks = Vec::new();
+        let (mut line, mut column, mut marked) = (1_u32, 1_u32, 0);
+        marks.push(Mark {
+            offset: 0,
+            line,
+            column,
+        });
+        for (offset, byte) in text.bytes().enumerate() {
+            // The second and later bytes of a character begin none.
+            let begins = byte & 0xc0 != 0x80;
+            if begins && offset >= marked + MARK_DISTANCE_BYTES {
+                marked = offset;
+                marks.push(Mark {
+                    offset,
+                    line,
+                    column,
+                });
+            }
+            column += u32::from(begins);
+            if byte == b'\n' {
+                (line, column, marked) = (line + 1, 1, offset + 1);
+                marks.push(Mark {
+                    offset: marked,
+                    line,
+                    column,
+                });
+            }
         }
+        Self { text, marks }
     }
 
     fn at(&self, offset: usize) -> Place {
-        let line = self.lines.partition_point(|start| *start <= offset);
-        let start = line
-            .checked_sub(1)
-            .and_then(|line| self.lines.get(line))
-            .copied()
-            .unwrap_or_default();
-        let before = self.text.get(start..offset).unwrap_or_default();
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        Place::new(number(line), number(before.chars().count() + 1))
+        let after = self.marks.partition_point(|mark| mark.offset <= offset);
+        let Some(mark) = after.checked_sub(1).and_then(|at| self.marks.get(at)) else {
+            return Place::new(1, 1);
+        };
+        let between = self.text.get(mark.offset..offset).unwrap_or_default();
+        let characters = u32::try_from(between.chars().count()).unwrap_or(u32::MAX);
+        Place::new(mark.line, mark.column.saturating_add(characters))
     }
 }
 
@@ -450,6 +480,10 @@ impl Reader<'_> {
         for key in table.keys() {
             let word: &str = key.get_ref();
             if known.contains(&word) {
+                continue;
+            }
+            if self.problems.is_full() {
+                self.problems.count();
                 continue;
             }
             let place = self.places.at(key.span().start);

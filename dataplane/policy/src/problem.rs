@@ -3,7 +3,7 @@
 //! All problems are gathered before any is returned. Nothing here reads the text; `parse` and `compile` do.
 use core::fmt;
 
-use crate::limits::PROBLEMS_MAX;
+use crate::limits::{PROBLEM_BYTES_MAX, PROBLEMS_MAX};
 
 /// Where in its text a thing was written.
 ///
@@ -138,12 +138,26 @@ impl Gathered {
         }
     }
 
-    pub(crate) fn add(&mut self, place: Place, message: String) {
+    /// Whether no more problems are kept: they need not be put into words then, only counted.
+    pub(crate) fn is_full(&self) -> bool {
         // Reading and checking find problems in different orders; more than the limit are kept so that the first
         // ones of the text are among those shown, yet a text of nothing but problems stays bounded.
-        if self.list.len() >= 10 * PROBLEMS_MAX {
-            self.unlisted += 1;
+        self.list.len() >= 10 * PROBLEMS_MAX
+    }
+
+    pub(crate) fn count(&mut self) {
+        self.unlisted += 1;
+    }
+
+    pub(crate) fn add(&mut self, place: Place, mut message: String) {
+        if self.is_full() {
+            self.count();
             return;
+        }
+        if message.len() > PROBLEM_BYTES_MAX {
+            let cut = message.floor_char_boundary(PROBLEM_BYTES_MAX);
+            message.truncate(cut);
+            message.push_str("...");
         }
         self.list.push(Problem {
             file: self.file.clone(),
@@ -222,6 +236,17 @@ mod tests {
             assert_eq!(problems.list().len(), PROBLEMS_MAX);
             assert_eq!(problems.unlisted(), unlisted);
         }
+    }
+
+    #[test]
+    fn a_message_is_cut_where_it_becomes_too_long() {
+        let told = |length: usize| {
+            let mut gathered = Gathered::new("r");
+            gathered.add(Place::new(1, 1), "x".repeat(length));
+            gathered.settle(()).unwrap_err().list()[0].message().len()
+        };
+        assert_eq!(told(PROBLEM_BYTES_MAX), PROBLEM_BYTES_MAX);
+        assert_eq!(told(PROBLEM_BYTES_MAX + 1), PROBLEM_BYTES_MAX + 3);
     }
 
     #[test]

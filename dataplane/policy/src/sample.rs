@@ -27,7 +27,7 @@ const SEGMENTS: [&str; 16] = [
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "MERGE", "XYZZY", "PUT"];
 
 /// Pieces that make a path odd, or look as if they did.
-const PIECES: [&str; 60] = [
+const PIECES: [&str; 64] = [
     "/",
     "//",
     "/.",
@@ -88,6 +88,10 @@ const PIECES: [&str; 60] = [
     "%C2%85",
     "%e4",
     "..%20",
+    "..%C2%AD",
+    "%E2%80%8B",
+    "\u{feff}",
+    "%C2%A0;x",
 ];
 
 impl Sample {

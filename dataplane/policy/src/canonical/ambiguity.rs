@@ -16,7 +16,7 @@ pub enum Oddity {
     EncodedBackslash,
     /// A raw `\`.
     Backslash,
-    /// `.`, `..` or another segment of only dots and spaces before its parameters, in any encoding.
+    /// `.`, `..` or another segment of only dots and blanks before its parameters, in any encoding.
     DotSegment,
     /// Two slashes in a row, or parameters without a name between two slashes.
     EmptySegment,

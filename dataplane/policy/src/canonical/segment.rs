@@ -199,9 +199,9 @@ struct Layer {
 /// The name of a segment: what stands before its first `;`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// Nothing yet, or only spaces.
+    /// Nothing yet, or only blanks.
     Blank,
-    /// At least one dot, and otherwise only dots and spaces.
+    /// At least one dot, and otherwise only dots and blanks.
     Dots,
     /// Something else too.
     Name,
@@ -232,25 +232,25 @@ impl Layer {
     }
 
     fn see_again(&mut self, byte: u8) -> Result<(), Oddity> {
-        if let Some(character) = self.utf8.push(byte)? {
-            if character.is_control() {
-                return Err(Oddity::Control);
-            }
-            if is_lookalike(character) {
-                return Err(Oddity::Lookalike);
-            }
+        let Some(character) = self.utf8.push(byte)? else {
+            return Ok(());
+        };
+        if character.is_control() {
+            return Err(Oddity::Control);
         }
-        self.shape = match (self.shape, byte) {
-            (Shape::Dots, b'/') => return Err(Oddity::DotSegment),
-            (_, b'/') => {
+        if is_lookalike(character) {
+            return Err(Oddity::Lookalike);
+        }
+        self.shape = match (self.shape, character) {
+            (Shape::Dots, '/' | ';') => return Err(Oddity::DotSegment),
+            (_, '/') => {
                 self.pieces = true;
                 Shape::Blank
             }
-            (Shape::Dots, b';') => return Err(Oddity::DotSegment),
-            (Shape::Blank, b';') => Shape::Nameless,
-            (Shape::Name, b';') => Shape::Parameters,
-            (Shape::Blank | Shape::Dots, b'.') => Shape::Dots,
-            (shape @ (Shape::Blank | Shape::Dots), b' ') => shape,
+            (Shape::Blank, ';') => Shape::Nameless,
+            (Shape::Name, ';') => Shape::Parameters,
+            (Shape::Blank | Shape::Dots, '.') => Shape::Dots,
+            (shape @ (Shape::Blank | Shape::Dots), blank) if is_blank(blank) => shape,
             (Shape::Blank | Shape::Dots | Shape::Name, _) => Shape::Name,
             (shape @ (Shape::Parameters | Shape::Nameless), _) => shape,
         };
@@ -340,6 +340,17 @@ impl Utf8 {
         }
         Ok(())
     }
+}
+
+/// Characters that some programs drop or trim, so that dots among them are dots alone: white space, and characters
+/// that show nothing (soft hyphen, joiners, direction marks, invisible operators, variation selectors, byte order mark).
+fn is_blank(character: char) -> bool {
+    character.is_whitespace()
+        || matches!(
+            character,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+        )
 }
 
 /// Characters that compatibility normalisation (NFKC) or the "best fit" tables of Windows turn into a dot, slash,

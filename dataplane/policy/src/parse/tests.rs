@@ -1,5 +1,6 @@
 //! A rule set read and refused, each problem with the word to mend.
 use super::*;
+use crate::Problem;
 use crate::limits::{DESCRIPTION_BYTES_MAX, FILE_NAME_BYTES_MAX, METHOD_BYTES_MAX, PROBLEMS_MAX};
 
 const WHOLE: &str = r#"
@@ -219,6 +220,35 @@ fn columns_count_characters() {
         problems(text).iter().any(|line| line.starts_with("2:13:")),
         "{:#?}",
         problems(text)
+    );
+}
+
+#[test]
+fn columns_are_right_in_a_line_of_any_length() {
+    for spaces in [0, 1, 509, 510, 511, 512, 513, 1024, 5000] {
+        // a list of as many two-byte characters, then the problem
+        let text = format!("name = \"{}\"\n", "\u{e4}".repeat(spaces));
+        let text = format!("[[system]]\n{}, x = 1", text.trim_end());
+        let found = parse("r", &text).unwrap_err();
+        let column = found.list().iter().map(Problem::column).max().unwrap();
+        // `name = "` has 8 characters, then the quote, and the comma is the problem
+        assert_eq!(usize::try_from(column).unwrap(), 8 + spaces + 2, "{found}");
+    }
+}
+
+#[test]
+fn a_text_of_one_line_is_not_read_from_its_beginning_for_each_value() {
+    let resources: Vec<String> = (0..50_000)
+        .map(|n| format!("{{path=\"/a/{n}\"}}"))
+        .collect();
+    let text = format!(
+        "system=[{{virtual=\"a:80\",protocol=\"http\",internal=\"http://b\",resource=[{}]}}]",
+        resources.join(",")
+    );
+    // 50,000 values at 500 KB on average would be 25 GB of text to read
+    assert_eq!(
+        parse("r.toml", &text).unwrap().systems[0].resources.len(),
+        50_000
     );
 }
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::canonical::Oddity;
+use crate::limits::CLOSEST_SIBLINGS_MAX;
 use crate::{Snapshot, Withdrawn, explain};
 
 const RULES: &str = r#"
@@ -660,6 +661,37 @@ fn the_hash_of_a_snapshot_is_that_of_its_text() {
         ),
     ] {
         assert_eq!(Snapshot::new(1, text.to_owned()).unwrap().hash_hex(), hash);
+    }
+}
+
+#[test]
+fn a_denial_beside_more_siblings_than_are_looked_at_still_names_a_rule() {
+    for siblings in [
+        CLOSEST_SIBLINGS_MAX - 1,
+        CLOSEST_SIBLINGS_MAX,
+        CLOSEST_SIBLINGS_MAX + 1,
+        10 * CLOSEST_SIBLINGS_MAX,
+    ] {
+        let mut text =
+            "[[system]]\nvirtual = \"a:80\"\nprotocol = \"http\"\ninternal = \"http://b\"\n"
+                .to_owned();
+        for n in 0..siblings {
+            text.push_str(&format!("[[system.resource]]\npath = \"/name-{n}\"\n"));
+        }
+        let snapshot = Snapshot::new(1, text).unwrap();
+        let denial = snapshot
+            .decide(&http("a", 80, "GET", "/NAME-7"))
+            .unwrap_err();
+        let closest = denial.closest().unwrap();
+        assert!(
+            closest
+                .path
+                .as_deref()
+                .is_some_and(|path| path.starts_with("/name-"))
+        );
+        if siblings <= CLOSEST_SIBLINGS_MAX {
+            assert_eq!(closest.path.as_deref(), Some("/name-7"));
+        }
     }
 }
 

@@ -244,10 +244,23 @@ fn look(bytes: &[u8], last: bool) -> Option<()> {
     let pieces: Vec<&str> = text.split('/').collect();
     for piece in &pieces {
         let name = piece.split(';').next()?;
-        if name.contains('.') && name.chars().all(|c| c == '.' || c == ' ') {
+        let invisible = "\u{ad}\u{34f}\u{61c}\u{180b}\u{180c}\u{180d}\u{180e}\u{180f}\u{feff}";
+        let blank = |c: char| {
+            let n = u32::from(c);
+            let ranges = [
+                0x200b..=0x200f,
+                0x202a..=0x202e,
+                0x2060..=0x206f,
+                0xfe00..=0xfe0f,
+            ];
+            c.is_whitespace()
+                || invisible.contains(c)
+                || ranges.iter().any(|range| range.contains(&n))
+        };
+        if name.contains('.') && name.chars().all(|c| c == '.' || blank(c)) {
             return None;
         }
-        let nameless = piece.contains(';') && name.chars().all(|c| c == ' ');
+        let nameless = piece.contains(';') && name.chars().all(blank);
         if nameless && !last && pieces.len() == 1 {
             return None;
         }

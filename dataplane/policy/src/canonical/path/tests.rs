@@ -91,6 +91,11 @@ fn p02_dot_segments_in_any_encoding_are_refused() {
         "/a/.../b",
         "/a/..%20/b",
         "/a/%20../b",
+        "/a/.%C2%AD./b",
+        "/a/.\u{200c}./b",
+        "/a/..%E2%80%8B/b",
+        "/a/..%C2%A0/b",
+        "/a/%EF%BB%BF../b",
     ] {
         assert_eq!(oddity(path.as_bytes()), Some(DotSegment), "{path}");
     }
