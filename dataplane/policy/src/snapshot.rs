@@ -1,7 +1,7 @@
 //! A rule set as it is in force: compiled, versioned, hashed, immutable.
 //!
 //! Who pushes, persists and swaps snapshots lives elsewhere; so does who may.
-use core::fmt::Write;
+use core::fmt::{self, Write};
 use std::sync::Arc;
 
 use ring::digest;
@@ -14,12 +14,21 @@ use crate::request::Request;
 use crate::table::Table;
 
 /// A versioned, immutable rule set and its compiled form.
-#[derive(Debug)]
 pub struct Snapshot {
     version: u64,
     hash: [u8; 32],
     text: String,
     table: Table,
+}
+
+impl fmt::Debug for Snapshot {
+    /// Says which it is; its rules may be millions and name internal hosts, so they are not for logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("version", &self.version)
+            .field("hash", &self.hash_hex())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Snapshot {

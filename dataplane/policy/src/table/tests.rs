@@ -665,6 +665,21 @@ fn the_hash_of_a_snapshot_is_that_of_its_text() {
 }
 
 #[test]
+fn a_snapshot_in_a_log_line_tells_no_rule() {
+    let snapshot = snapshot();
+    let permit = snapshot
+        .decide(&http("erp.virtual", 80, "GET", "/ping"))
+        .unwrap();
+    for shown in [format!("{snapshot:?}"), format!("{permit:?}")] {
+        assert!(
+            shown.contains("version: 7") && shown.contains(&snapshot.hash_hex()),
+            "{shown}"
+        );
+        assert!(!shown.contains("10.1.2.3"), "{shown}");
+    }
+}
+
+#[test]
 fn a_denial_beside_more_siblings_than_are_looked_at_still_names_a_rule() {
     for siblings in [
         CLOSEST_SIBLINGS_MAX - 1,
