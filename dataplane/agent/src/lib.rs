@@ -18,6 +18,8 @@ mod shard;
 mod snapshot_store;
 mod status;
 mod subscription;
+#[cfg(test)]
+mod test_world;
 mod tunnels;
 
 pub use run::{Addresses, Agent, StartError};

@@ -58,3 +58,7 @@ pub(crate) const ANSWER_FRONT_BYTES: usize = 4096;
 /// Interim responses (1xx) before the final one. Default 32: a backend that says `102 Processing` every
 /// second for half a minute.
 pub(crate) const INTERIM_MAX: u32 = 32;
+
+/// Bytes by which the receive windows of all tunnels together may exceed their initial size. Default
+/// 256 MiB: sixteen streams of 16 MiB, 1.3 Gbit/s at 100 ms each. A promise, not memory by itself.
+pub(crate) const WINDOW_BUDGET_BYTES: usize = 256 << 20;

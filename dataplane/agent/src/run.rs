@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 
+use adit_mux::Budget;
 use adit_runtime::admin::Doors;
 use adit_runtime::drain::{Drain, Phase};
 use adit_runtime::housekeeping::{Handle, Housekeeping, Signal};
@@ -16,10 +17,11 @@ use adit_runtime::mailbox::{Receiver, mailbox};
 use adit_runtime::resolve::Resolver;
 use adit_runtime::{clock, logging, shard};
 use adit_transport::dial::Dialler;
+use adit_transport::link::mux_settings;
 use arc_swap::ArcSwapOption;
 
 use crate::decisions::{Denials, Sink};
-use crate::limits::MAILBOX_MAX;
+use crate::limits::{MAILBOX_MAX, WINDOW_BUDGET_BYTES};
 use crate::metrics::{Counters, FAMILIES, SystemLabels};
 use crate::settings::Settings;
 use crate::shard::{Message, Shard, Shared};
@@ -181,9 +183,10 @@ impl fmt::Debug for Agent {
     }
 }
 
-type Inboxes = Vec<Receiver<Message>>;
+pub(crate) type Inboxes = Vec<Receiver<Message>>;
 
-fn share(
+/// What all shards share, and the shards' ends of their mailboxes.
+pub(crate) fn share(
     settings: Settings,
     housekeeping: &Handle,
     choice: shard::Choice,
@@ -208,10 +211,7 @@ fn share(
         tunnels: settings.tunnels,
         dialler: Dialler {
             tls: settings.tls,
-            mux: adit_mux::Settings {
-                streams_max: settings.streams_max,
-                ..adit_mux::Settings::default()
-            },
+            mux: mux_settings(settings.streams_max, Arc::new(Budget::new(WINDOW_BUDGET_BYTES))),
             resolver: resolver.clone(),
             proxy: settings.proxy,
             connect_limit: settings.connect_timeout,

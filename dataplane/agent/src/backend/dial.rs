@@ -4,7 +4,7 @@
 //! the next time cannot lead past the check (hostile-world P-08). Trying again is the caller's affair.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use adit_policy::Permit;
@@ -63,17 +63,7 @@ pub(crate) async fn dial(
         Ok(Err(error)) => return Err(DialError::new(Refusal::BackendDns, format!("{host}: {error}"))),
         Err(_elapsed) => return Err(DialError::new(Refusal::BackendDns, format!("{host}: no answer in time"))),
     };
-    let admitted: Vec<_> = found
-        .iter()
-        .copied()
-        .filter(|address| permit.admits_address(address.ip()))
-        .collect();
-    if admitted.is_empty() {
-        return Err(DialError::new(
-            Refusal::BackendAddressForbidden,
-            format!("{host} leads to {found:?}; the system would need allow_loopback = true"),
-        ));
-    }
+    let admitted = admitted(permit, &found)?;
     let left = limit.saturating_sub(clock::now().saturating_sub(started));
     let socket = connect::any(&admitted, left, Leg::Local).await.map_err(|error| DialError {
         refusal: refusal(&error.last),
@@ -107,6 +97,23 @@ pub(crate) async fn dial(
     }
 }
 
+// The addresses that may be dialled: of a name that leads to several, those that the rules admit.
+fn admitted(permit: &Permit, found: &[SocketAddr]) -> Result<Vec<SocketAddr>, DialError> {
+    let admitted: Vec<_> = found
+        .iter()
+        .copied()
+        .filter(|address| permit.admits_address(address.ip()))
+        .collect();
+    if admitted.is_empty() {
+        let (host, _) = permit.internal();
+        return Err(DialError::new(
+            Refusal::BackendAddressForbidden,
+            format!("{host} leads to {found:?}, which only a system with allow_loopback = true may reach"),
+        ));
+    }
+    Ok(admitted)
+}
+
 fn refusal(error: &io::Error) -> Refusal {
     if is_exhausted(error) {
         return Refusal::AgentOverloaded;
@@ -131,4 +138,65 @@ fn is_exhausted(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use adit_policy::{Request, Snapshot};
+
+    use super::*;
+
+    fn permit(more: &str) -> Permit {
+        let rules = format!(
+            "[[system]]\nvirtual = \"db.virtual:1\"\nprotocol = \"tcp\"\ninternal = \"db.corp:1\"\n{more}\n"
+        );
+        let request = Request::Tcp {
+            host: "db.virtual",
+            port: 1,
+        };
+        Snapshot::new(1, rules).unwrap().decide(&request).unwrap()
+    }
+
+    fn addresses(list: &[&str]) -> Vec<SocketAddr> {
+        list.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn p08_a_name_that_leads_into_this_machine_or_to_metadata_is_not_dialled() {
+        for forbidden in [
+            "127.0.0.1:1", "[::1]:1", "0.0.0.0:1", "169.254.169.254:1", "[::ffff:127.0.0.1]:1", "[fe80::1]:1",
+            "224.0.0.1:1",
+        ] {
+            let error = admitted(&permit(""), &addresses(&[forbidden])).unwrap_err();
+            assert_eq!(error.refusal, Refusal::BackendAddressForbidden, "{forbidden}");
+            assert!(error.detail.contains("db.corp"), "{}", error.detail);
+        }
+    }
+
+    #[test]
+    fn p08_of_several_addresses_only_the_admitted_ones_are_dialled() {
+        let found = addresses(&["127.0.0.1:1", "10.0.0.5:1", "[::1]:1", "[2001:db8::5]:1"]);
+        let expected = addresses(&["10.0.0.5:1", "[2001:db8::5]:1"]);
+        assert_eq!(admitted(&permit(""), &found).unwrap(), expected);
+        let with_consent = admitted(&permit("allow_loopback = true"), &found).unwrap();
+        assert_eq!(with_consent, found);
+    }
+
+    #[test]
+    fn r10_a_process_without_descriptors_says_that_it_is_overloaded() {
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            let error = io::Error::from_raw_os_error(errno.raw_os_error());
+            assert!(is_exhausted(&error));
+            assert_eq!(refusal(&error), Refusal::AgentOverloaded);
+        }
+    }
+
+    #[test]
+    fn r12_what_the_kernel_says_of_a_backend_becomes_its_reason() {
+        for (kind, expected) in [
+            (io::ErrorKind::TimedOut, Refusal::BackendTimeout),
+            (io::ErrorKind::ConnectionRefused, Refusal::BackendRefused),
+            (io::ErrorKind::HostUnreachable, Refusal::BackendUnreachable),
+            (io::ErrorKind::NetworkUnreachable, Refusal::BackendUnreachable),
+        ] {
+            assert_eq!(refusal(&io::Error::from(kind)), expected, "{kind:?}");
+        }
+    }
+}
