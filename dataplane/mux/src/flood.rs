@@ -104,6 +104,17 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_a_unit_are_not_lost_between_charges() {
+        let mut allowance = Allowance::new(100, 10);
+        assert_eq!(allowance.charge(60, SECOND), Level::Fine);
+        // 0.95 units come back between two charges: after 200 of them 10 are gone, 30 are left.
+        for tick in 0..200u32 {
+            let now = SECOND + Duration::from_millis(95) * tick;
+            assert_eq!(allowance.charge(1, now), Level::Fine, "tick {tick}");
+        }
+    }
+
+    #[test]
     fn time_does_not_save_up_more_than_the_maximum() {
         let mut allowance = Allowance::new(100, 10);
         assert_eq!(allowance.charge(1, SECOND), Level::Fine);

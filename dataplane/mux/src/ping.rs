@@ -28,6 +28,9 @@ pub(crate) struct Pinger {
     probed_at: Option<Duration>,
     /// A ping is to be written.
     due: bool,
+    /// The first ping was asked for: a round trip measured before any payload stands in the way
+    /// keeps windows honest later.
+    begun: bool,
     next_id: u32,
     in_flight: Option<(u32, Duration)>,
     /// Answers to be written, oldest first.
@@ -45,6 +48,7 @@ impl Pinger {
             heard_at: None,
             probed_at: None,
             due: false,
+            begun: false,
             next_id: 0,
             in_flight: None,
             pongs: VecDeque::new(),
@@ -80,6 +84,10 @@ impl Pinger {
     /// [`Silent`] when the peer is dead.
     pub(crate) fn on_deadline(&mut self, now: Duration) -> Result<(), Silent> {
         let heard_at = *self.heard_at.get_or_insert(now);
+        if !self.begun {
+            self.begun = true;
+            self.refresh(now);
+        }
         match self.probed_at {
             Some(probed_at) if now >= self.death(heard_at, probed_at) => return Err(Silent),
             Some(_) => {}
@@ -171,8 +179,20 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    /// A pinger that has begun, and whose first ping is not under test.
     fn pinger() -> Pinger {
-        Pinger::new(s(4), s(9))
+        let mut pinger = Pinger::new(s(4), s(9));
+        pinger.begun = true;
+        pinger
+    }
+
+    #[test]
+    fn the_round_trip_is_measured_at_the_beginning() {
+        let mut pinger = Pinger::new(s(4), s(9));
+        assert_eq!(pinger.on_deadline(s(50)), Ok(()));
+        assert_eq!(pinger.take_ping(s(50)), Some(0));
+        assert_eq!(pinger.on_deadline(s(51)), Ok(()));
+        assert_eq!(pinger.take_ping(s(51)), None);
     }
 
     #[test]

@@ -360,7 +360,8 @@ impl<P: Payload> Session<P> {
     }
 
     /// Does what time demands: pings a silent peer, sends acknowledgements that waited long enough.
-    /// Calling it early or late does no harm.
+    /// The first call asks for a ping to measure the round trip. Calling it early or late does no
+    /// harm.
     ///
     /// # Errors
     /// [`Error::PeerSilent`] when the peer is dead, or the error that ended the session before.

@@ -105,7 +105,12 @@ fn our_windows_grow_and_the_crate_follows() {
     stage.now += Duration::from_millis(500);
     stage.run_until(|stage| stage.crate_reports() == 1);
     assert_eq!(stage.shared.borrow().reports[0], whole(30 * MIB));
-    assert!(stage.ours.stats().windows_grown > 0);
+    assert!(
+        stage.ours.stats().windows_grown > 0,
+        "{:?} {:?}",
+        stage.ours.rtt(),
+        stage.ours.stats()
+    );
     assert!(stage.ours.rtt().unwrap() >= Duration::from_millis(500));
 }
 

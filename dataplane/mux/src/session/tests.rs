@@ -105,17 +105,25 @@ pub(super) fn wrote_data(flags: u16, stream: u32, payload: &[u8]) -> Wrote {
 
 /// A gateway's session: the peer opens odd ids, we even ones.
 pub(super) fn server() -> Session<Bytes> {
-    Session::new(Side::Server, Settings::default())
+    begun(Side::Server, Settings::default())
 }
 
 pub(super) fn client() -> Session<Bytes> {
-    Session::new(Side::Client, Settings::default())
+    begun(Side::Client, Settings::default())
 }
 
 pub(super) fn server_with(change: impl FnOnce(&mut Settings)) -> Session<Bytes> {
     let mut settings = Settings::default();
     change(&mut settings);
-    Session::new(Side::Server, settings)
+    begun(Side::Server, settings)
+}
+
+/// A session whose first ping was written and is not under test.
+fn begun(side: Side, settings: Settings) -> Session<Bytes> {
+    let mut session = Session::new(side, settings);
+    session.on_deadline(NOW).unwrap();
+    assert_eq!(written(&mut session), [wrote(PING, SYN, 0, 0)]);
+    session
 }
 
 pub(super) fn note(seen: &mut Vec<Seen>, event: Event, input: &[u8]) {

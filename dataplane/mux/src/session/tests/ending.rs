@@ -43,6 +43,15 @@ fn a_fin_with_nothing_queued_goes_alone() {
 }
 
 #[test]
+fn an_empty_payload_does_not_count_as_a_touch() {
+    let mut session = server();
+    feed_ok(&mut session, &data(SYN, 1, b"ask"));
+    session.send(id(1), Bytes::new(), false).unwrap();
+    session.reset(id(1));
+    assert_eq!(written(&mut session), [wrote(UPDATE, RST, 1, 0)]);
+}
+
+#[test]
 fn bytes_that_came_in_time_outlive_both_fins() {
     let mut session = server();
     feed_ok(&mut session, &data(SYN | FIN, 1, b"unread"));

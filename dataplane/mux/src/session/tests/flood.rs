@@ -97,6 +97,17 @@ fn m04_tiny_frames_beside_real_payload_are_no_flood() {
 }
 
 #[test]
+fn m04_window_updates_for_what_we_send_are_no_flood() {
+    let mut session = with_stream();
+    for _ in 0..200_000 {
+        session.send(id(1), b"x".to_vec(), false).unwrap();
+        while session.next_frame(NOW).is_some() {}
+        feed_ok(&mut session, &raw(UPDATE, 0, 1, 1));
+    }
+    assert!(!session.is_going_away());
+}
+
+#[test]
 fn m04_keystrokes_at_a_human_pace_are_no_flood() {
     let mut session = with_stream();
     for n in 0..200_000u32 {
@@ -181,6 +192,7 @@ fn m06_streams_that_force_us_to_reset_are_charged_too() {
         (away, error, why),
         (2892, 2892 + left, Error::Flood(Flood::Glitches))
     );
+    assert_eq!(session.stats().churn, u64::from(2892 + left));
 }
 
 #[test]

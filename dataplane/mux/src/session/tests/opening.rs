@@ -480,8 +480,8 @@ fn a_ping_is_answered_with_its_own_number() {
 
 #[test]
 fn our_ping_measures_the_round_trip_from_when_it_was_written() {
-    let mut session = server();
-    session.ping(NOW);
+    let mut session = Session::<Bytes>::new(Side::Server, Settings::default());
+    session.on_deadline(NOW).unwrap();
     assert_eq!(
         written_at(&mut session, NOW + 5 * MS),
         [wrote(PING, SYN, 0, 0)]
@@ -496,7 +496,7 @@ fn a_silent_peer_is_pinged_and_then_declared_dead_within_ten_seconds() {
     feed_ok(&mut session, &raw(UPDATE, SYN, 1, 0));
     assert_eq!(session.next_deadline(), Some(NOW + 4000 * MS));
     session.on_deadline(NOW + 4000 * MS).unwrap();
-    assert_eq!(written(&mut session), [wrote(PING, SYN, 0, 0)]);
+    assert_eq!(written(&mut session), [wrote(PING, SYN, 0, 1)]);
     assert_eq!(session.next_deadline(), Some(NOW + 9000 * MS));
     assert_eq!(session.on_deadline(NOW + 9000 * MS), Err(Error::PeerSilent));
     assert_eq!(written(&mut session), [], "there is nobody to tell");
