@@ -13,9 +13,16 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 /// adit's data plane: the gateway in the cloud, or the agent in the private network.
 #[derive(Debug, Parser)]
-#[command(name = "aditd", version, propagate_version = true, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 ended in good order, 1 could not start or failed, 2 wrong usage, \
-                        78 wrong configuration (one line each on standard error, before anything listens).")]
+#[command(
+    name = "aditd",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Exit codes: 0 ended in good order, 1 could not start or failed, 2 wrong usage, \
+                        78 wrong configuration (one line each on standard error, before anything listens)."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

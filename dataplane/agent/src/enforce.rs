@@ -8,10 +8,8 @@ use std::sync::Arc;
 use adit_policy::{DenialReason, Permit, Request, Snapshot};
 use adit_proto::connect::Request as Connect;
 use adit_proto::refusal::Refusal;
-use adit_runtime::clock;
 
 use crate::backend::trust::Trust;
-use crate::decisions::{Decision, Outcome};
 use crate::shard::Shard;
 
 /// The rules in force, and whom to trust at the backends they name.
@@ -33,30 +31,21 @@ pub(crate) fn judge(
     let Some(in_force) = shard.shared.in_force.load_full() else {
         return Err(Refusal::NoSnapshot);
     };
-    let decided = in_force.snapshot.decide(request);
-    let outcome = match &decided {
-        Ok(permit) => Outcome::Granted(permit),
-        Err(denial) => Outcome::Denied(denial),
-    };
-    shard.shared.decisions.record(&Decision {
-        id: connect.id,
-        unix_s: clock::unix_now(),
-        subaccount: connect.subaccount,
-        caller: connect.caller,
-        request,
-        version: in_force.snapshot.version(),
-        outcome,
-    });
-    match decided {
+    match in_force.snapshot.decide(request) {
         Ok(permit) => {
             shard.counters.granted();
+            shard.shared.decisions.granted(connect, request, &permit);
             Ok((permit, in_force))
         }
         Err(denial) => {
+            let version = in_force.snapshot.version();
             shard.counters.denied(denial.reason());
+            shard
+                .shared
+                .decisions
+                .denied(connect, request, &denial, version);
             tracing::debug!(
-                id = %connect.id, caller = ?connect.caller, request = %request, version = in_force.snapshot.version(),
-                why = %denial, "denied"
+                id = %connect.id, caller = ?connect.caller, request = %request, version, why = %denial, "denied"
             );
             Err(refusal(denial.reason()))
         }
@@ -86,7 +75,10 @@ mod tests {
     #[test]
     fn every_denial_is_a_4xx_that_names_no_rule() {
         for reason in DenialReason::ALL {
-            assert!((400..500).contains(&refusal(reason).http_status()), "{reason}");
+            assert!(
+                (400..500).contains(&refusal(reason).http_status()),
+                "{reason}"
+            );
         }
     }
 }

@@ -78,6 +78,7 @@ impl<A: Judged> Live<A> {
     }
 
     /// How many are running.
+    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.running.borrow().len()
     }
@@ -108,7 +109,10 @@ impl<A: Judged> Live<A> {
         if one.permit.version() >= newer.version() || one.withdrawal.happened.get() {
             return false;
         }
-        let renewed = one.asked.request().map(|request| one.permit.renew(newer, &request));
+        let renewed = one
+            .asked
+            .request()
+            .map(|request| one.permit.renew(newer, &request));
         match renewed {
             Some(Ok(permit)) => {
                 one.permit = permit;
@@ -177,8 +181,14 @@ mod tests {
     fn only_what_is_no_longer_granted_is_withdrawn() {
         run(async || {
             let live = Live::new();
-            let old = snapshot(1, &[("a.virtual", "10.0.0.1:1"), ("b.virtual", "10.0.0.2:1")]);
-            let (a, b) = (enter(&live, &old, "a.virtual"), enter(&live, &old, "b.virtual"));
+            let old = snapshot(
+                1,
+                &[("a.virtual", "10.0.0.1:1"), ("b.virtual", "10.0.0.2:1")],
+            );
+            let (a, b) = (
+                enter(&live, &old, "a.virtual"),
+                enter(&live, &old, "b.virtual"),
+            );
             let newer = snapshot(2, &[("a.virtual", "10.0.0.1:1")]);
             assert_eq!(live.judge_again(&newer).await, 1);
             b.withdrawn().await;
@@ -191,8 +201,16 @@ mod tests {
     fn what_moved_to_another_backend_is_withdrawn() {
         run(async || {
             let live = Live::new();
-            let a = enter(&live, &snapshot(1, &[("a.virtual", "10.0.0.1:1")]), "a.virtual");
-            assert_eq!(live.judge_again(&snapshot(2, &[("a.virtual", "10.0.0.9:1")])).await, 1);
+            let a = enter(
+                &live,
+                &snapshot(1, &[("a.virtual", "10.0.0.1:1")]),
+                "a.virtual",
+            );
+            assert_eq!(
+                live.judge_again(&snapshot(2, &[("a.virtual", "10.0.0.9:1")]))
+                    .await,
+                1
+            );
             a.withdrawn().await;
         });
     }
@@ -212,7 +230,11 @@ mod tests {
     fn what_was_judged_by_newer_rules_is_left_alone() {
         run(async || {
             let live = Live::new();
-            let _a = enter(&live, &snapshot(5, &[("a.virtual", "10.0.0.1:1")]), "a.virtual");
+            let _a = enter(
+                &live,
+                &snapshot(5, &[("a.virtual", "10.0.0.1:1")]),
+                "a.virtual",
+            );
             assert_eq!(live.judge_again(&snapshot(4, &[])).await, 0);
         });
     }
@@ -222,7 +244,9 @@ mod tests {
         run(async || {
             let live = Live::new();
             let old = snapshot(1, &[("a.virtual", "10.0.0.1:1")]);
-            let entered: Vec<_> = (0..=3 * JUDGED_A_TURN).map(|_| enter(&live, &old, "a.virtual")).collect();
+            let entered: Vec<_> = (0..=3 * JUDGED_A_TURN)
+                .map(|_| enter(&live, &old, "a.virtual"))
+                .collect();
             assert_eq!(live.count(), entered.len());
             assert_eq!(live.judge_again(&snapshot(2, &[])).await, entered.len());
             drop(entered);

@@ -14,19 +14,31 @@ use crate::limits::SYSTEM_LABELS_MAX;
 
 /// The agent's families.
 pub const FAMILIES: &[Family] = &[
-    Family::new("agent_tunnels", "Tunnels up now; 0 means that nothing can be reached", Kind::Gauge),
+    Family::new(
+        "agent_tunnels",
+        "Tunnels up now; 0 means that nothing can be reached",
+        Kind::Gauge,
+    ),
     Family::new(
         "agent_tunnels_opened_total",
         "Tunnels opened; a steady rise means they do not stay up",
         Kind::Counter,
     ),
-    Family::new("agent_tunnels_ended_total", "Tunnels that ended, by how", Kind::Counter),
+    Family::new(
+        "agent_tunnels_ended_total",
+        "Tunnels that ended, by how",
+        Kind::Counter,
+    ),
     Family::new(
         "agent_dials_failed_total",
         "Dials to gateways that became no tunnel, by where on the way; `status` has the last reasons",
         Kind::Counter,
     ),
-    Family::new("agent_streams", "Requests and conversations under way", Kind::Gauge),
+    Family::new(
+        "agent_streams",
+        "Requests and conversations under way",
+        Kind::Gauge,
+    ),
     Family::new(
         "agent_decisions_total",
         "Requests judged by the snapshot, by outcome and reason; a rise of denials is a wrong rule or a stranger",
@@ -62,14 +74,26 @@ pub const FAMILIES: &[Family] = &[
         "Requests sent again because a kept connection was dead; a rise means idle_timeout is above the backend's",
         Kind::Counter,
     ),
-    Family::new("agent_backend_idle", "Quiet backend connections kept", Kind::Gauge),
+    Family::new(
+        "agent_backend_idle",
+        "Quiet backend connections kept",
+        Kind::Gauge,
+    ),
     Family::new(
         "agent_first_byte_seconds",
         "From a request's head to the head of the backend's response",
         Kind::Histogram,
     ),
-    Family::new("agent_snapshot_version", "Version of the snapshot in force; 0 without one", Kind::Gauge),
-    Family::new("agent_snapshots_taken_total", "Snapshots put in force by a push", Kind::Counter),
+    Family::new(
+        "agent_snapshot_version",
+        "Version of the snapshot in force; 0 without one",
+        Kind::Gauge,
+    ),
+    Family::new(
+        "agent_snapshots_taken_total",
+        "Snapshots put in force by a push",
+        Kind::Counter,
+    ),
     Family::new(
         "agent_snapshots_refused_total",
         "Pushes refused without effect, by why; `status` has the last reasons",
@@ -103,7 +127,10 @@ impl Outcome {
     }
 
     fn index(self) -> usize {
-        Self::ALL.iter().position(|known| *known == self).unwrap_or(0)
+        Self::ALL
+            .iter()
+            .position(|known| *known == self)
+            .unwrap_or(0)
     }
 }
 
@@ -144,9 +171,7 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn new() -> Self {
-        let denied = |reason: DenialReason| {
-            metrics::counter!("agent_decisions_total", "outcome" => "deny", "reason" => reason.word())
-        };
+        let denied = |reason: DenialReason| metrics::counter!("agent_decisions_total", "outcome" => "deny", "reason" => reason.word());
         Self {
             tunnels: metrics::gauge!("agent_tunnels"),
             tunnels_opened: metrics::counter!("agent_tunnels_opened_total"),
@@ -158,7 +183,10 @@ impl Counters {
             first_byte: metrics::histogram!("agent_first_byte_seconds"),
             dials_fine: metrics::counter!("agent_backend_dials_total", "outcome" => "connected"),
             granted: metrics::counter!("agent_decisions_total", "outcome" => "allow", "reason" => "granted"),
-            denied: DenialReason::ALL.into_iter().map(|reason| (reason, denied(reason))).collect(),
+            denied: DenialReason::ALL
+                .into_iter()
+                .map(|reason| (reason, denied(reason)))
+                .collect(),
             refused: RefCell::new(HashMap::new()),
             systems: RefCell::new(HashMap::new()),
         }
@@ -178,7 +206,9 @@ impl Counters {
         self.refused
             .borrow_mut()
             .entry(refusal)
-            .or_insert_with(|| metrics::counter!("agent_refused_total", "reason" => refusal.reason()))
+            .or_insert_with(
+                || metrics::counter!("agent_refused_total", "reason" => refusal.reason()),
+            )
             .increment(1);
     }
 
@@ -216,7 +246,11 @@ impl Counters {
 
     pub(crate) fn snapshot_in_force(version: u64) {
         // Exact up to 2^53 versions.
-        #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a gauge is a float")]
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_precision_loss,
+            reason = "a gauge is a float"
+        )]
         metrics::gauge!("agent_snapshot_version").set(version as f64);
     }
 
@@ -241,7 +275,11 @@ mod tests {
             assert_eq!(labels.label(&name), name);
         }
         assert_eq!(labels.label("one-too-many"), "other");
-        assert_eq!(labels.label("system-1"), "system-1", "a known name keeps its label");
+        assert_eq!(
+            labels.label("system-1"),
+            "system-1",
+            "a known name keeps its label"
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ use adit_transport::dial::Dialler;
 use adit_transport::link::mux_settings;
 use arc_swap::ArcSwapOption;
 
-use crate::decisions::{Denials, Sink};
+use crate::decisions::{Decisions, Sink};
 use crate::limits::{MAILBOX_MAX, WINDOW_BUDGET_BYTES};
 use crate::metrics::{Counters, FAMILIES, SystemLabels};
 use crate::settings::Settings;
@@ -71,19 +71,35 @@ impl Agent {
     /// # Errors
     /// When the state folder or an admin address cannot be had, a driver or a thread cannot be started.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
+        Self::start_with(settings, None)
+    }
+
+    /// As [`start`](Self::start), with records of decisions and pushes going to `sink`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_recording(settings: Settings, sink: Arc<dyn Sink>) -> Result<Self, StartError> {
+        Self::start_with(settings, Some(sink))
+    }
+
+    fn start_with(settings: Settings, sink: Option<Arc<dyn Sink>>) -> Result<Self, StartError> {
         logging::start(&settings.logging).map_err(StartError::new)?;
         adit_runtime::metrics::install().map_err(StartError::new)?;
         adit_runtime::metrics::describe(FAMILIES);
-        let choice = shard::choose(std::env::var("ADITD_DRIVER").ok().as_deref()).map_err(StartError)?;
+        let choice =
+            shard::choose(std::env::var("ADITD_DRIVER").ok().as_deref()).map_err(StartError)?;
         let store = Store::new(Folder::claim(&settings.state).map_err(StartError)?);
-        let doors = Doors::open(&settings.admin).map_err(|error| StartError(format!("admin: {error}")))?;
-        let addresses = Addresses { admin: doors.address() };
+        let doors =
+            Doors::open(&settings.admin).map_err(|error| StartError(format!("admin: {error}")))?;
+        let addresses = Addresses {
+            admin: doors.address(),
+        };
         let journal = Arc::new(Journal::new());
         let rules = last_good(&store, &settings.backend.tls_roots, &journal);
         Counters::snapshot_in_force(rules.as_ref().map_or(0, |rules| rules.snapshot.version()));
 
         let housekeeping = Housekeeping::start("housekeeping").map_err(StartError::new)?;
-        let (shared, receivers) = share(settings, &housekeeping, choice, journal)?;
+        let (shared, receivers) = share(settings, &housekeeping, choice, journal, sink)?;
         shared.in_force.store(rules.map(Arc::new));
         let intake = Arc::new(Intake::new(Arc::clone(&shared), store));
         let status = Arc::new(Status {
@@ -100,8 +116,10 @@ impl Agent {
         let mut threads = Vec::with_capacity(receivers.len());
         for (index, receiver) in receivers.into_iter().enumerate() {
             let of = Arc::clone(&shared);
-            let thread = shard::start(shared.choice.driver, index, move || run_shard(index, of, receiver))
-                .map_err(|error| StartError(format!("shard {index}: {error}")))?;
+            let thread = shard::start(shared.choice.driver, index, move || {
+                run_shard(index, of, receiver)
+            })
+            .map_err(|error| StartError(format!("shard {index}: {error}")))?;
             threads.push(thread);
         }
         tunnels::begin(&shared);
@@ -191,6 +209,7 @@ pub(crate) fn share(
     housekeeping: &Handle,
     choice: shard::Choice,
     journal: Arc<Journal>,
+    sink: Option<Arc<dyn Sink>>,
 ) -> Result<(Arc<Shared>, Inboxes), StartError> {
     let mut mailboxes = Vec::with_capacity(settings.shards);
     let mut receivers = Vec::with_capacity(settings.shards);
@@ -200,8 +219,6 @@ pub(crate) fn share(
         receivers.push(receiver);
     }
     let resolver = Resolver::new(housekeeping.clone());
-    let denials = Arc::new(Denials::default());
-    let decisions: Arc<dyn Sink> = Arc::<Denials>::clone(&denials);
     let shared = Arc::new(Shared {
         name: settings.name,
         subaccount: settings.subaccount,
@@ -211,7 +228,10 @@ pub(crate) fn share(
         tunnels: settings.tunnels,
         dialler: Dialler {
             tls: settings.tls,
-            mux: mux_settings(settings.streams_max, Arc::new(Budget::new(WINDOW_BUDGET_BYTES))),
+            mux: mux_settings(
+                settings.streams_max,
+                Arc::new(Budget::new(WINDOW_BUDGET_BYTES)),
+            ),
             resolver: resolver.clone(),
             proxy: settings.proxy,
             connect_limit: settings.connect_timeout,
@@ -220,8 +240,7 @@ pub(crate) fn share(
         backend: settings.backend,
         resolver,
         in_force: ArcSwapOption::empty(),
-        decisions,
-        denials,
+        decisions: Decisions::new(sink),
         board: Board::default(),
         labels: SystemLabels::default(),
         mailboxes,

@@ -64,7 +64,10 @@ pub struct Gateway {
 
 /// How many tunnels go to one gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "closed: a number or as many as fit")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "closed: a number or as many as fit"
+)]
 pub enum TunnelCount {
     /// One for each shard the gateway says it has, at most four.
     Auto,
@@ -90,7 +93,10 @@ pub struct BackendSettings {
 
 /// Whom to trust when a system names no CA file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "closed: the machine's store or a file")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "closed: the machine's store or a file"
+)]
 pub enum TlsRoots {
     /// The operating system's store.
     System,
@@ -130,10 +136,18 @@ impl Settings {
         let admin = admin::Settings::read(&root.section("admin"));
         let logging = logging::Settings::read(&root.section("log"));
         let cores = u64::try_from(shard::cores()).unwrap_or(1).min(SHARDS_MAX);
-        let shards = size(root.section("runtime").integer("shards", cores, 1..=SHARDS_MAX));
+        let shards = size(
+            root.section("runtime")
+                .integer("shards", cores, 1..=SHARDS_MAX),
+        );
         document.finish()?;
         // Whatever was wrong with it was recorded, and `finish` has reported it.
-        let Some(Identity { tls, subaccount, name }) = tls else {
+        let Some(Identity {
+            tls,
+            subaccount,
+            name,
+        }) = tls
+        else {
             unreachable!("no identity is returned together with a problem");
         };
         Ok(Self {
@@ -164,7 +178,10 @@ fn read_gateways(section: &Section<'_>) -> Vec<Gateway> {
         .filter_map(|text| {
             // The section has checked the form.
             let (host, port) = text.rsplit_once(':')?;
-            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let host = host
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned();
             let port = port.parse().ok()?;
             Some(Gateway { host, port, text })
         })
@@ -200,10 +217,16 @@ fn read_tls(section: &Section<'_>) -> Option<Identity> {
             return None;
         }
         std::fs::read(&path)
-            .map_err(|error| section.problem(key, &format!("{} cannot be read: {error}", path.display())))
+            .map_err(|error| {
+                section.problem(key, &format!("{} cannot be read: {error}", path.display()))
+            })
             .ok()
     };
-    let (chain, key, roots) = (read("certificate", chain), read("key", key), read("roots", roots));
+    let (chain, key, roots) = (
+        read("certificate", chain),
+        read("key", key),
+        read("roots", roots),
+    );
     let credentials = match (chain, key) {
         (Some(chain), Some(key)) => Credentials::from_pem(&chain, &key)
             .map_err(|error| section.problem("certificate", &error.to_string()))
@@ -226,7 +249,10 @@ fn read_tls(section: &Section<'_>) -> Option<Identity> {
             tls: tls.clone(),
         }),
         Role::Gateway { .. } => {
-            section.problem("certificate", "is a gateway's; issue one with `adit pki issue`");
+            section.problem(
+                "certificate",
+                "is a gateway's; issue one with `adit pki issue`",
+            );
             None
         }
     }
@@ -248,7 +274,9 @@ fn read_proxy(section: &Section<'_>) -> Option<Proxy> {
 fn read_backend(section: &Section<'_>) -> BackendSettings {
     let tls_roots = match section.string_opt("tls_roots").as_deref() {
         None | Some("system") => TlsRoots::System,
-        Some(_) => section.file_opt("tls_roots").map_or(TlsRoots::System, TlsRoots::File),
+        Some(_) => section
+            .file_opt("tls_roots")
+            .map_or(TlsRoots::System, TlsRoots::File),
     };
     BackendSettings {
         connect_timeout: section.duration("connect_timeout", secs(5), millis(100)..=secs(60)),

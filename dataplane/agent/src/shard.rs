@@ -24,7 +24,7 @@ use arc_swap::ArcSwapOption;
 use crate::backend::Backend;
 use crate::backend::dial::{Dialled, dial};
 use crate::backend::pool::Pool;
-use crate::decisions::{Denials, Sink};
+use crate::decisions::Decisions;
 use crate::enforce::InForce;
 use crate::limits::{DRAIN_GRACE, POOL_SWEEP_EVERY};
 use crate::live::Live;
@@ -47,8 +47,7 @@ pub(crate) struct Shared {
     pub(crate) backend: BackendSettings,
     pub(crate) resolver: Resolver,
     pub(crate) in_force: ArcSwapOption<InForce>,
-    pub(crate) decisions: Arc<dyn Sink>,
-    pub(crate) denials: Arc<Denials>,
+    pub(crate) decisions: Decisions,
     pub(crate) board: Board,
     pub(crate) labels: SystemLabels,
     pub(crate) mailboxes: Vec<Sender<Message>>,
@@ -149,7 +148,10 @@ impl Shard {
             }
             Err(error) => {
                 if error.exhausted {
-                    tracing::warn!(detail = error.detail, "no descriptors left for backends; raise the limit");
+                    tracing::warn!(
+                        detail = error.detail,
+                        "no descriptors left for backends; raise the limit"
+                    );
                 }
                 Err(failed(error.refusal, &error.detail))
             }
@@ -186,9 +188,13 @@ impl Shard {
         };
         let ended = self.live.judge_again(&in_force.snapshot).await;
         if ended > 0 {
-            self.counters.withdrawn.increment(u64::try_from(ended).unwrap_or(u64::MAX));
+            self.counters
+                .withdrawn
+                .increment(u64::try_from(ended).unwrap_or(u64::MAX));
             tracing::info!(
-                ended, version = in_force.snapshot.version(), shard = self.index,
+                ended,
+                version = in_force.snapshot.version(),
+                shard = self.index,
                 "streams ended because the rules no longer grant them"
             );
         }
@@ -203,8 +209,12 @@ impl Shard {
             let kept = self.pool.kept();
             // The gauge is the sum of all shards, so each tells the difference.
             let change = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
-            self.counters.idle.increment(change(kept.saturating_sub(shown)));
-            self.counters.idle.decrement(change(shown.saturating_sub(kept)));
+            self.counters
+                .idle
+                .increment(change(kept.saturating_sub(shown)));
+            self.counters
+                .idle
+                .decrement(change(shown.saturating_sub(kept)));
             shown = kept;
         }
     }
@@ -217,7 +227,11 @@ impl Shard {
             link.drain();
         }
         // What was on its way when we said go-away comes within a round trip.
-        let round_trip = links.iter().filter_map(|link| link.rtt()).max().unwrap_or_default();
+        let round_trip = links
+            .iter()
+            .filter_map(|link| link.rtt())
+            .max()
+            .unwrap_or_default();
         monoio::time::sleep(DRAIN_GRACE + 2 * round_trip).await;
         let quiet = async {
             while self.busy.get() > 0 {

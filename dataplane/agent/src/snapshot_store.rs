@@ -70,7 +70,10 @@ impl<S: Storage> Store<S> {
                 Err(why) => damage.push(format!("{name}: {why}")),
             }
         }
-        Found { stored: None, damage }
+        Found {
+            stored: None,
+            damage,
+        }
     }
 
     /// Stores `text` as `version`. After an error the old snapshot is the one that is found.
@@ -80,10 +83,14 @@ impl<S: Storage> Store<S> {
     pub(crate) fn save(&self, version: u64, text: &str) -> Result<(), SaveError> {
         let at = |name: &'static str| move |error: io::Error| SaveError { name, error };
         let had = matches!(self.storage.read(CURRENT), Ok(Some(bytes)) if parse(&bytes).is_ok());
-        self.storage.write_through(NEXT, &written(version, text)).map_err(at(NEXT))?;
+        self.storage
+            .write_through(NEXT, &written(version, text))
+            .map_err(at(NEXT))?;
         if had {
             // A torn file never takes the place of the whole one before it.
-            self.storage.rename(CURRENT, PREVIOUS).map_err(at(PREVIOUS))?;
+            self.storage
+                .rename(CURRENT, PREVIOUS)
+                .map_err(at(PREVIOUS))?;
         }
         let placed = self
             .storage
@@ -119,14 +126,22 @@ impl fmt::Display for SaveError {
 impl std::error::Error for SaveError {}
 
 fn written(version: u64, text: &str) -> Vec<u8> {
-    let mut bytes = format!("{MARK} version={version} bytes={} sha256={}\n", text.len(), hash(text)).into_bytes();
+    let mut bytes = format!(
+        "{MARK} version={version} bytes={} sha256={}\n",
+        text.len(),
+        hash(text)
+    )
+    .into_bytes();
     bytes.extend_from_slice(text.as_bytes());
     bytes
 }
 
 fn parse(bytes: &[u8]) -> Result<Stored, String> {
     let torn = || "is torn: it does not match its first line".to_owned();
-    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(torn)?;
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .ok_or_else(torn)?;
     let (line, rest) = bytes.split_at_checked(end).ok_or_else(torn)?;
     let line = std::str::from_utf8(line).map_err(|_not_text| torn())?;
     let text = rest.get(1..).unwrap_or_default();
@@ -135,9 +150,17 @@ fn parse(bytes: &[u8]) -> Result<Stored, String> {
         .strip_prefix(MARK)
         .ok_or("was not written by an agent: its first line is missing")?
         .split_whitespace();
-    let mut word = |name: &str| words.next().and_then(|word| word.strip_prefix(name)?.strip_prefix('='));
-    let version = word("version").and_then(|number| number.parse::<u64>().ok()).ok_or_else(torn)?;
-    let length = word("bytes").and_then(|number| number.parse::<usize>().ok()).ok_or_else(torn)?;
+    let mut word = |name: &str| {
+        words
+            .next()
+            .and_then(|word| word.strip_prefix(name)?.strip_prefix('='))
+    };
+    let version = word("version")
+        .and_then(|number| number.parse::<u64>().ok())
+        .ok_or_else(torn)?;
+    let length = word("bytes")
+        .and_then(|number| number.parse::<usize>().ok())
+        .ok_or_else(torn)?;
     let sum = word("sha256").ok_or_else(torn)?;
     if length != text.len() || sum != hash(&text) {
         return Err(torn());
@@ -147,11 +170,14 @@ fn parse(bytes: &[u8]) -> Result<Stored, String> {
 
 fn hash(text: &str) -> String {
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    digest
+        .as_ref()
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }
 
 /// A real folder, ours alone.
@@ -186,7 +212,9 @@ impl Folder {
                 path: path.to_owned(),
                 _lock: lock,
             }),
-            Err(Errno::WOULDBLOCK) => Err(say(&"another agent uses it; give each agent its own folder")),
+            Err(Errno::WOULDBLOCK) => Err(say(
+                &"another agent uses it; give each agent its own folder",
+            )),
             Err(error) => Err(say(&error)),
         }
     }
@@ -202,7 +230,9 @@ impl Storage for Folder {
         let mut bytes = Vec::new();
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
         if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
-            return Err(io::Error::other(format!("larger than {FILE_BYTES_MAX} bytes")));
+            return Err(io::Error::other(format!(
+                "larger than {FILE_BYTES_MAX} bytes"
+            )));
         }
         Ok(Some(bytes))
     }
@@ -214,7 +244,11 @@ impl Storage for Folder {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
         file.write_all(bytes)?;
         file.sync_all()
     }
@@ -237,7 +271,10 @@ const MARK: &str = "# adit snapshot";
 /// Bytes of a stored file: the largest rule set and its first line. Held once at start.
 const FILE_BYTES_MAX: u64 = 128 * 1024 * 1024 + 256;
 
-const _: () = assert!(RULES_TEXT_BYTES_MAX == 128 * 1024 * 1024, "the store holds what policy reads");
+const _: () = assert!(
+    RULES_TEXT_BYTES_MAX == 128 * 1024 * 1024,
+    "the store holds what policy reads"
+);
 
 #[cfg(test)]
 mod tests;

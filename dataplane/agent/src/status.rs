@@ -43,7 +43,7 @@ impl Node for Status {
             })),
             "streams": shared.streams.load(Ordering::Relaxed),
             "failures": shared.journal.entries(),
-            "denials": shared.denials.list().into_iter().take(DENIALS_SHOWN).collect::<Vec<_>>(),
+            "denials": shared.decisions.denials().into_iter().take(DENIALS_SHOWN).collect::<Vec<_>>(),
         })
     }
 
@@ -53,7 +53,11 @@ impl Node for Status {
             reasons.push("draining".to_owned());
         }
         if self.shared.board.up_count() == 0 {
-            let why = self.shared.journal.latest("dial").map(|entry| entry.message);
+            let why = self
+                .shared
+                .journal
+                .latest("dial")
+                .map(|entry| entry.message);
             reasons.push(match why {
                 Some(why) => format!("no tunnel is up; last failure: {why}"),
                 None => "no tunnel is up yet".to_owned(),
@@ -62,7 +66,11 @@ impl Node for Status {
         if self.shared.in_force.load().is_none() {
             reasons.push("no rules in force; push some with `adit rules push`".to_owned());
         }
-        if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+        if reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(reasons)
+        }
     }
 
     fn paths(&self) -> &[&'static str] {
@@ -98,9 +106,14 @@ impl Status {
                 None => AdminResponse::text(404, "no rules in force\n"),
             },
             "PUT" => {
-                let file = request.header("adit-rules-file").unwrap_or("rules").to_owned();
+                let file = request
+                    .header("adit-rules-file")
+                    .unwrap_or("rules")
+                    .to_owned();
                 let Ok(text) = String::from_utf8(request.body) else {
-                    return refused(&["the rules are not UTF-8; save the file as UTF-8".to_owned()]);
+                    return refused(
+                        &["the rules are not UTF-8; save the file as UTF-8".to_owned()],
+                    );
                 };
                 match Arc::clone(&self.intake).push(file, text).await {
                     Ok(ack) => AdminResponse::json(200, &json!(ack)),
@@ -133,7 +146,9 @@ impl Status {
                 members.insert("text".to_owned(), Value::String(text));
                 AdminResponse::json(200, &Value::Object(members))
             }
-            Ok(_) | Err(_) => AdminResponse::text(500, "the explanation cannot be written as JSON\n"),
+            Ok(_) | Err(_) => {
+                AdminResponse::text(500, "the explanation cannot be written as JSON\n")
+            }
         }
     }
 }
@@ -184,9 +199,18 @@ mod tests {
     #[test]
     fn a_question_becomes_the_request_it_means() {
         for (json, request) in [
-            (r#"{"method":"GET","url":"http://erp.virtual:80/a","upgrade":false}"#, "GET http://erp.virtual:80/a"),
-            (r#"{"method":"GET","url":"http://erp.virtual:80/a","upgrade":true}"#, "GET ws://erp.virtual:80/a"),
-            (r#"{"method":"","url":"tcp://db.virtual:5432"}"#, "tcp://db.virtual:5432"),
+            (
+                r#"{"method":"GET","url":"http://erp.virtual:80/a","upgrade":false}"#,
+                "GET http://erp.virtual:80/a",
+            ),
+            (
+                r#"{"method":"GET","url":"http://erp.virtual:80/a","upgrade":true}"#,
+                "GET ws://erp.virtual:80/a",
+            ),
+            (
+                r#"{"method":"","url":"tcp://db.virtual:5432"}"#,
+                "tcp://db.virtual:5432",
+            ),
         ] {
             assert_eq!(read(json).unwrap(), request);
         }
@@ -194,7 +218,11 @@ mod tests {
 
     #[test]
     fn a_question_with_an_unknown_member_or_without_url_is_refused() {
-        for json in [r#"{"method":"GET"}"#, r#"{"url":"tcp://a:1","path":"/"}"#, r#"{"url":"nowhere"}"#] {
+        for json in [
+            r#"{"method":"GET"}"#,
+            r#"{"url":"tcp://a:1","path":"/"}"#,
+            r#"{"url":"nowhere"}"#,
+        ] {
             assert!(read(json).is_err(), "{json}");
         }
     }

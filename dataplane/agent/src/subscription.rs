@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_audit::{Digest, PushOutcome, Record, RulesPushed, Text};
 use adit_policy::Snapshot;
 use adit_runtime::clock;
 use adit_runtime::journal::Journal;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::backend::trust::Trust;
+use crate::decisions::unix_ms;
 use crate::enforce::InForce;
 use crate::metrics::Counters;
 use crate::settings::TlsRoots;
@@ -72,12 +74,17 @@ impl Intake {
         let pushing = tokio::spawn(async move { intake.take_in(file, text).await });
         let outcome = match pushing.await {
             Ok(outcome) => outcome,
-            Err(error) => Err(Nack::one("internal", format!("the intake ended unexpectedly: {error}"))),
+            Err(error) => Err(Nack::one(
+                "internal",
+                format!("the intake ended unexpectedly: {error}"),
+            )),
         };
         if let Err(nack) = &outcome {
             Counters::snapshot_refused(nack.why);
             let first = nack.problems.first().map_or("", String::as_str);
-            self.shared.journal.record("snapshot", first, clock::unix_now());
+            self.shared
+                .journal
+                .record("snapshot", first, clock::unix_now());
             tracing::warn!(why = nack.why, problems = nack.problems.len(), first = ?first, "rules refused");
         }
         outcome
@@ -85,27 +92,50 @@ impl Intake {
 
     async fn take_in(&self, file: String, text: String) -> Result<Ack, Nack> {
         let _turn = self.turn.lock().await;
-        let version = self.shared.in_force.load().as_ref().map_or(0, |old| old.snapshot.version()) + 1;
+        let version = self
+            .shared
+            .in_force
+            .load()
+            .as_ref()
+            .map_or(0, |old| old.snapshot.version())
+            + 1;
         let store = Arc::clone(&self.store);
         let roots = self.shared.backend.tls_roots.clone();
         let prepared = tokio::task::spawn_blocking(move || {
-            let in_force = compile(&file, version, text, &roots)?;
-            store
-                .save(version, in_force.snapshot.text())
-                .map_err(|error| Nack::one("store", format!("the rules are right but could not be stored: {error}")))?;
-            Ok(in_force)
+            let hash = Digest::of(text.as_bytes());
+            (hash, prepare(&store, &file, version, text, &roots))
         });
-        let in_force = match prepared.await {
-            Ok(prepared) => Arc::new(prepared?),
-            Err(error) => return Err(Nack::one("internal", format!("compiling ended unexpectedly: {error}"))),
+        let (hash, prepared) = prepared.await.map_err(|error| {
+            Nack::one("internal", format!("compiling ended unexpectedly: {error}"))
+        })?;
+        let in_force = match prepared {
+            Ok(in_force) => Arc::new(in_force),
+            Err(nack) => {
+                let reason = Text::of(nack.why);
+                self.note(version, hash, PushOutcome::Refused { reason });
+                return Err(nack);
+            }
         };
         let ack = acknowledgement(&in_force.snapshot);
         self.shared.in_force.store(Some(in_force));
         Counters::snapshot_in_force(version);
         Counters::snapshot_taken();
         tracing::info!(version, hash = %ack.hash, systems = ack.systems, "rules in force");
+        self.note(version, hash, PushOutcome::InForce);
         self.tell_shards().await;
         Ok(ack)
+    }
+
+    fn note(&self, version: u64, hash: Digest, outcome: PushOutcome<'_>) {
+        self.shared
+            .decisions
+            .note(&Record::RulesPushed(RulesPushed {
+                unix_ms: unix_ms(),
+                by: Text::of(BY_SOCKET),
+                version,
+                hash,
+                outcome,
+            }));
     }
 
     // Every shard must hear of it, or what it runs would outlive its permit.
@@ -116,6 +146,25 @@ impl Intake {
             }
         }
     }
+}
+
+// Compiled and stored: only then may it be put in force.
+fn prepare(
+    store: &Store<Folder>,
+    file: &str,
+    version: u64,
+    text: String,
+    roots: &TlsRoots,
+) -> Result<InForce, Nack> {
+    let in_force = compile(file, version, text, roots)?;
+    let saved = store.save(version, in_force.snapshot.text());
+    saved.map_err(|error| {
+        Nack::one(
+            "store",
+            format!("the rules are right but could not be stored: {error}"),
+        )
+    })?;
+    Ok(in_force)
 }
 
 fn compile(file: &str, version: u64, text: String, roots: &TlsRoots) -> Result<InForce, Nack> {
@@ -152,7 +201,11 @@ fn acknowledgement(snapshot: &Snapshot) -> Ack {
 }
 
 /// What was in force when the agent last ran, or nothing. Files are read here, so not on a shard.
-pub(crate) fn last_good(store: &Store<Folder>, roots: &TlsRoots, journal: &Journal) -> Option<InForce> {
+pub(crate) fn last_good(
+    store: &Store<Folder>,
+    roots: &TlsRoots,
+    journal: &Journal,
+) -> Option<InForce> {
     let found = store.load();
     let note = |what: &str| {
         journal.record("snapshot", what, clock::unix_now());
@@ -174,12 +227,17 @@ pub(crate) fn last_good(store: &Store<Folder>, roots: &TlsRoots, journal: &Journ
         Err(problems) => {
             // Whole, but no rule set for this version of the program. The one before may grant more
             // than is wanted today, so nothing is granted until somebody pushes.
-            note(&format!("version {} is not in force: {problems}", stored.version));
+            note(&format!(
+                "version {} is not in force: {problems}",
+                stored.version
+            ));
             None
         }
     }
 }
 
+/// Who pushes: today only the node's own user can.
+const BY_SOCKET: &str = "admin socket";
 /// Between two tries to leave a message in a full mailbox.
 const FULL_MAILBOX_PAUSE: Duration = Duration::from_millis(5);
 
@@ -195,25 +253,39 @@ mod tests {
     fn an_acknowledgement_names_version_hash_and_sizes() {
         let in_force = compile("r.toml", 42, RULES.to_owned(), &TlsRoots::System).unwrap();
         let ack = acknowledgement(&in_force.snapshot);
-        assert_eq!((ack.version, ack.systems, ack.resources, ack.hash.len()), (42, 1, 2, 64));
+        assert_eq!(
+            (ack.version, ack.systems, ack.resources, ack.hash.len()),
+            (42, 1, 2, 64)
+        );
     }
 
     #[test]
     fn all_problems_come_back_with_their_places() {
-        let wrong = RULES.replace("path = \"/a\"", "pfad = \"/a\"").replace("\"/b\"", "\"b\"");
+        let wrong = RULES
+            .replace("path = \"/a\"", "pfad = \"/a\"")
+            .replace("\"/b\"", "\"b\"");
         let nack = compile("r.toml", 1, wrong, &TlsRoots::System).unwrap_err();
         assert_eq!(nack.why, "rules");
         assert!(nack.problems.len() >= 2, "{:?}", nack.problems);
-        assert!(nack.problems.iter().all(|line| line.starts_with("r.toml:")), "{:?}", nack.problems);
+        assert!(
+            nack.problems.iter().all(|line| line.starts_with("r.toml:")),
+            "{:?}",
+            nack.problems
+        );
     }
 
     #[test]
     fn rules_that_name_a_missing_ca_file_are_refused() {
-        let wrong = RULES
-            .replace("http://", "https://")
-            .replace("[[system.resource]]\npath = \"/a\"", "ca_file = \"/none.pem\"\n[[system.resource]]\npath = \"/a\"");
+        let wrong = RULES.replace("http://", "https://").replace(
+            "[[system.resource]]\npath = \"/a\"",
+            "ca_file = \"/none.pem\"\n[[system.resource]]\npath = \"/a\"",
+        );
         let nack = compile("r.toml", 1, wrong, &TlsRoots::System).unwrap_err();
         assert_eq!(nack.why, "ca-file");
-        assert!(nack.problems[0].contains("/none.pem"), "{:?}", nack.problems);
+        assert!(
+            nack.problems[0].contains("/none.pem"),
+            "{:?}",
+            nack.problems
+        );
     }
 }

@@ -37,7 +37,11 @@ pub(crate) struct World {
 
 impl World {
     /// Under these rules, with backend settings changed by `change`.
-    pub(crate) async fn new(driver: Driver, rules: &str, change: impl FnOnce(&mut BackendSettings)) -> Self {
+    pub(crate) async fn new(
+        driver: Driver,
+        rules: &str,
+        change: impl FnOnce(&mut BackendSettings),
+    ) -> Self {
         let (client, server) = certificates();
         let housekeeping = Housekeeping::start("test").unwrap();
         let mut settings = settings(client);
@@ -46,7 +50,14 @@ impl World {
             driver,
             reason: String::new(),
         };
-        let (shared, _inboxes) = share(settings, &housekeeping, choice, Arc::new(Journal::new())).unwrap();
+        let (shared, _inboxes) = share(
+            settings,
+            &housekeeping,
+            choice,
+            Arc::new(Journal::new()),
+            None,
+        )
+        .unwrap();
         let shard = Rc::new(Shard::new(0, Arc::clone(&shared)));
         put_in_force(&shared, 1, rules);
         let (agent, gateway) = tunnel(driver, &shared, &server).await;
@@ -134,7 +145,11 @@ impl Answer {
 
     /// The text of a whole answer.
     pub(crate) fn whole(&self) -> &str {
-        assert_eq!((&self.verdict, self.end), (&Some(Response::Accepted), Ok(())), "{self:?}");
+        assert_eq!(
+            (&self.verdict, self.end),
+            (&Some(Response::Accepted), Ok(())),
+            "{self:?}"
+        );
         &self.text
     }
 }
@@ -161,7 +176,10 @@ impl Backend {
                 });
             }
         });
-        Self { address, connections }
+        Self {
+            address,
+            connections,
+        }
     }
 
     /// One that answers every request with `answer`, on connections that stay.
@@ -192,7 +210,12 @@ pub(crate) fn read_request(socket: &mut TcpStream) -> String {
     let head = String::from_utf8(head).unwrap();
     let length = head
         .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())
+        .find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length: ")?
+                .parse()
+                .ok()
+        })
         .unwrap_or(0);
     let mut body = vec![0; length];
     if socket.read_exact(&mut body).is_err() {
@@ -223,7 +246,13 @@ pub(crate) fn http(host: &str, port: u16, message: &str) -> Vec<u8> {
 }
 
 /// The front of any stream.
-pub(crate) fn front(protocol: Protocol, subaccount: &str, host: &str, port: u16, rest: &str) -> Vec<u8> {
+pub(crate) fn front(
+    protocol: Protocol,
+    subaccount: &str,
+    host: &str,
+    port: u16,
+    rest: &str,
+) -> Vec<u8> {
     let mut bytes = Vec::new();
     Connect {
         protocol,
@@ -313,10 +342,16 @@ fn put_in_force(shared: &Shared, version: u64, rules: &str) {
     let snapshot = Snapshot::new(version, rules.to_owned()).unwrap();
     let trust = Trust::read(&snapshot, &shared.backend.tls_roots);
     assert_eq!(trust.problems(), Vec::<String>::new());
-    shared.in_force.store(Some(Arc::new(InForce { snapshot, trust })));
+    shared
+        .in_force
+        .store(Some(Arc::new(InForce { snapshot, trust })));
 }
 
-async fn tunnel(driver: Driver, shared: &Shared, server: &adit_tls::ServerSettings) -> (Rc<Link>, Rc<Link>) {
+async fn tunnel(
+    driver: Driver,
+    shared: &Shared,
+    server: &adit_tls::ServerSettings,
+) -> (Rc<Link>, Rc<Link>) {
     let listener = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
     let port = listener.local_addr().unwrap().port();
     let listener = Listener::new(listener, driver, Leg::Tunnel).unwrap();
@@ -341,7 +376,9 @@ async fn tunnel(driver: Driver, shared: &Shared, server: &adit_tls::ServerSettin
             shard: 0,
             shards: 1,
         };
-        let opened = accept::open(&socket, server, mux, Duration::from_secs(5), |_, _| Ok(welcome));
+        let opened = accept::open(&socket, server, mux, Duration::from_secs(5), |_, _| {
+            Ok(welcome)
+        });
         let admitted = opened.await.unwrap();
         Link::start(admitted.tunnel, socket, admitted.leftover)
     };

@@ -35,8 +35,7 @@ pub(crate) fn begin(shared: &Shared) {
 /// Keeps one place filled, from now until the drain.
 pub(crate) fn start(shard: &Rc<Shard>, gateway: usize, number: usize) {
     let place = Place { gateway, number };
-    let keeper = keep(Rc::clone(shard), place);
-    monoio::spawn(async move { keeper.await });
+    monoio::spawn(keep(Rc::clone(shard), place));
 }
 
 // Sees to it that there are as many places as a gateway with `shards` shards deserves.
@@ -54,7 +53,12 @@ fn want(shared: &Shared, gateway: usize, shards: usize) {
             .get(target)
             .is_some_and(|mailbox| mailbox.send(Message::Tunnel { gateway, number }).is_ok());
         if !sent {
-            tracing::error!(gateway, number, shard = target, "shard takes no more messages; tunnel is missing");
+            tracing::error!(
+                gateway,
+                number,
+                shard = target,
+                "shard takes no more messages; tunnel is missing"
+            );
         }
     }
 }
@@ -77,7 +81,10 @@ async fn keep(shard: Rc<Shard>, place: Place) {
     };
     let mut last_reason = None;
     while shared.drain.is_serving() {
-        shared.board.place(place, row(State::Dialling, last_reason.clone(), backoff.failures()));
+        shared.board.place(
+            place,
+            row(State::Dialling, last_reason.clone(), backoff.failures()),
+        );
         let hello = Hello {
             version: VERSION,
             features: 0,
@@ -86,16 +93,19 @@ async fn keep(shard: Rc<Shard>, place: Place) {
             software: concat!("adit-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
         };
         let dialling = Box::pin(shared.dialler.dial(&gateway.host, gateway.port, hello));
-        let dialled = match either(shard.draining.wait(), dialling).await {
-            Either::Right(dialled) => dialled,
-            _ => break,
+        let Either::Right(dialled) = either(shard.draining.wait(), dialling).await else {
+            break;
         };
         let wait = match dialled {
             Ok((socket, admitted)) => {
                 let link = Link::start(admitted.tunnel, socket, admitted.leftover);
                 let up_at = clock::now();
                 let id = up(&shard, place, &gateway.text, &link);
-                want(&shared, place.gateway, usize::from(link.peer().welcome.shards));
+                want(
+                    &shared,
+                    place.gateway,
+                    usize::from(link.peer().welcome.shards),
+                );
                 let ended = until_no_longer_open(&shard, &link).await;
                 if !shared.drain.is_serving() {
                     break;
@@ -109,7 +119,11 @@ async fn keep(shard: Rc<Shard>, place: Place) {
                     None => {
                         shared.board.drains(id);
                         last_reason = Some("the gateway is going away".to_owned());
-                        if held { Duration::ZERO } else { backoff.next_wait() }
+                        if held {
+                            Duration::ZERO
+                        } else {
+                            backoff.next_wait()
+                        }
                     }
                     Some(reason) => {
                         last_reason = Some(reason);
@@ -120,10 +134,12 @@ async fn keep(shard: Rc<Shard>, place: Place) {
             Err(error) => {
                 let reason = error.to_string();
                 Counters::tunnel_dial_failed(step(&error));
-                shared
-                    .journal
-                    .record("dial", &format!("{}: {reason}", gateway.text), clock::unix_now());
-                if backoff.failures() == 0 {
+                shared.journal.record(
+                    "dial",
+                    &format!("{}: {reason}", gateway.text),
+                    clock::unix_now(),
+                );
+                if last_reason.as_ref() != Some(&reason) {
                     tracing::warn!(gateway = %gateway.text, place = place.number, %reason, "no tunnel; trying again for ever");
                 } else {
                     tracing::debug!(gateway = %gateway.text, place = place.number, %reason, "no tunnel");
@@ -132,7 +148,10 @@ async fn keep(shard: Rc<Shard>, place: Place) {
                 backoff.next_wait()
             }
         };
-        shared.board.place(place, row(State::Waiting, last_reason.clone(), backoff.failures()));
+        shared.board.place(
+            place,
+            row(State::Waiting, last_reason.clone(), backoff.failures()),
+        );
         either(shard.draining.wait(), monoio::time::sleep(wait)).await;
     }
     shared.board.leave(place);
@@ -187,9 +206,11 @@ fn up(shard: &Rc<Shard>, place: Place, gateway: &str, link: &Rc<Link>) -> u64 {
         of.counters.tunnels.decrement(1.0);
         Counters::tunnel_ended(ending.reason());
         if of.shared.drain.is_serving() {
-            of.shared
-                .journal
-                .record("tunnel-ended", &format!("{gateway}: {ending}"), clock::unix_now());
+            of.shared.journal.record(
+                "tunnel-ended",
+                &format!("{gateway}: {ending}"),
+                clock::unix_now(),
+            );
         }
         tracing::info!(tunnel = id, %gateway, %ending, "tunnel down");
     });
@@ -218,7 +239,9 @@ fn facts(link: &Link) -> Facts {
         name: peer.welcome.gateway,
         gateway_shard: peer.welcome.shard,
         suite: peer.suite,
-        rtt_us: link.rtt().map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+        rtt_us: link
+            .rtt()
+            .map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
         streams: link.streams(),
         received_bytes: traffic.received_bytes,
         sent_bytes: traffic.sent_bytes,
@@ -302,13 +325,21 @@ impl Board {
     /// Tunnels that take requests.
     pub(crate) fn up_count(&self) -> usize {
         let book = self.book.lock();
-        book.tunnels.values().filter(|row| row.state == State::Up).count()
+        book.tunnels
+            .values()
+            .filter(|row| row.state == State::Up)
+            .count()
     }
 
     /// All places and tunnels, in the order of their gateways' addresses and numbers.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let book = self.book.lock();
-        let mut rows: Vec<Row> = book.tunnels.values().chain(book.places.values()).cloned().collect();
+        let mut rows: Vec<Row> = book
+            .tunnels
+            .values()
+            .chain(book.places.values())
+            .cloned()
+            .collect();
         rows.sort_by(|a, b| (&a.gateway, a.number).cmp(&(&b.gateway, b.number)));
         rows
     }
@@ -370,7 +401,11 @@ mod tests {
         assert_eq!(board.raise(0, 1), 0);
         assert_eq!(board.raise(0, 4), 1);
         assert_eq!(board.raise(0, 4), 4);
-        assert_eq!(board.raise(0, 2), 4, "a gateway that came back smaller keeps its tunnels");
+        assert_eq!(
+            board.raise(0, 2),
+            4,
+            "a gateway that came back smaller keeps its tunnels"
+        );
         assert_eq!(board.raise(1, 2), 0);
     }
 
@@ -396,7 +431,10 @@ mod tests {
     #[test]
     fn a_draining_tunnel_is_shown_and_does_not_count_as_up() {
         let board = Board::default();
-        let place = Place { gateway: 0, number: 0 };
+        let place = Place {
+            gateway: 0,
+            number: 0,
+        };
         let row = |state| Row {
             gateway: "gw:8443".to_owned(),
             number: 0,

@@ -60,16 +60,28 @@ pub(crate) async fn dial(
     let (host, port) = permit.internal();
     let found = match monoio::time::timeout(limit, resolver.resolve(host, port)).await {
         Ok(Ok(found)) => found,
-        Ok(Err(error)) => return Err(DialError::new(Refusal::BackendDns, format!("{host}: {error}"))),
-        Err(_elapsed) => return Err(DialError::new(Refusal::BackendDns, format!("{host}: no answer in time"))),
+        Ok(Err(error)) => {
+            return Err(DialError::new(
+                Refusal::BackendDns,
+                format!("{host}: {error}"),
+            ));
+        }
+        Err(_elapsed) => {
+            return Err(DialError::new(
+                Refusal::BackendDns,
+                format!("{host}: no answer in time"),
+            ));
+        }
     };
     let admitted = admitted(permit, &found)?;
     let left = limit.saturating_sub(clock::now().saturating_sub(started));
-    let socket = connect::any(&admitted, left, Leg::Local).await.map_err(|error| DialError {
-        refusal: refusal(&error.last),
-        detail: error.to_string(),
-        exhausted: is_exhausted(&error.last),
-    })?;
+    let socket = connect::any(&admitted, left, Leg::Local)
+        .await
+        .map_err(|error| DialError {
+            refusal: refusal(&error.last),
+            detail: error.to_string(),
+            exhausted: is_exhausted(&error.last),
+        })?;
     let address = socket
         .peer_addr()
         .map_err(|error| DialError::new(Refusal::BackendReset, error.to_string()))?
@@ -89,10 +101,16 @@ pub(crate) async fn dial(
             backend: Backend::Tls(Box::new(wire)),
             address,
         }),
-        Ok(Err(error)) => Err(DialError::new(Refusal::BackendTls, format!("{address}:{port}: {error}"))),
+        Ok(Err(error)) => Err(DialError::new(
+            Refusal::BackendTls,
+            format!("{address}:{port}: {error}"),
+        )),
         Err(_elapsed) => Err(DialError::new(
             Refusal::BackendTimeout,
-            format!("{address}:{port}: no end of the TLS handshake within {} ms", limit.as_millis()),
+            format!(
+                "{address}:{port}: no end of the TLS handshake within {} ms",
+                limit.as_millis()
+            ),
         )),
     }
 }
@@ -108,7 +126,9 @@ fn admitted(permit: &Permit, found: &[SocketAddr]) -> Result<Vec<SocketAddr>, Di
         let (host, _) = permit.internal();
         return Err(DialError::new(
             Refusal::BackendAddressForbidden,
-            format!("{host} leads to {found:?}, which only a system with allow_loopback = true may reach"),
+            format!(
+                "{host} leads to {found:?}, which only a system with allow_loopback = true may reach"
+            ),
         ));
     }
     Ok(admitted)
@@ -132,9 +152,15 @@ fn refusal(error: &io::Error) -> Refusal {
 
 // No descriptors, ports or kernel memory: our trouble, not the backend's.
 fn is_exhausted(error: &io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL]
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+    ]
+    .iter()
+    .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 #[cfg(test)]
@@ -161,11 +187,20 @@ mod tests {
     #[test]
     fn p08_a_name_that_leads_into_this_machine_or_to_metadata_is_not_dialled() {
         for forbidden in [
-            "127.0.0.1:1", "[::1]:1", "0.0.0.0:1", "169.254.169.254:1", "[::ffff:127.0.0.1]:1", "[fe80::1]:1",
+            "127.0.0.1:1",
+            "[::1]:1",
+            "0.0.0.0:1",
+            "169.254.169.254:1",
+            "[::ffff:127.0.0.1]:1",
+            "[fe80::1]:1",
             "224.0.0.1:1",
         ] {
             let error = admitted(&permit(""), &addresses(&[forbidden])).unwrap_err();
-            assert_eq!(error.refusal, Refusal::BackendAddressForbidden, "{forbidden}");
+            assert_eq!(
+                error.refusal,
+                Refusal::BackendAddressForbidden,
+                "{forbidden}"
+            );
             assert!(error.detail.contains("db.corp"), "{}", error.detail);
         }
     }
@@ -194,7 +229,10 @@ mod tests {
             (io::ErrorKind::TimedOut, Refusal::BackendTimeout),
             (io::ErrorKind::ConnectionRefused, Refusal::BackendRefused),
             (io::ErrorKind::HostUnreachable, Refusal::BackendUnreachable),
-            (io::ErrorKind::NetworkUnreachable, Refusal::BackendUnreachable),
+            (
+                io::ErrorKind::NetworkUnreachable,
+                Refusal::BackendUnreachable,
+            ),
         ] {
             assert_eq!(refusal(&io::Error::from(kind)), expected, "{kind:?}");
         }

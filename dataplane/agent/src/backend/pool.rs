@@ -69,7 +69,10 @@ impl<C: Keepable> Pool<C> {
         admits: impl Fn(IpAddr) -> bool,
     ) -> Option<(C, IpAddr)> {
         let mut hosts = self.hosts.borrow_mut();
-        let row = hosts.get_mut(target.host)?.iter_mut().find(|row| row.is(target))?;
+        let row = hosts
+            .get_mut(target.host)?
+            .iter_mut()
+            .find(|row| row.is(target))?;
         while let Some(idle) = row.idle.pop() {
             self.kept.set(self.kept.get().saturating_sub(1));
             let fresh = now.saturating_sub(idle.since) < self.idle_max;
@@ -92,14 +95,17 @@ impl<C: Keepable> Pool<C> {
         let Some(rows) = hosts.get_mut(target.host) else {
             return;
         };
-        let at = rows.iter().position(|row| row.is(target)).unwrap_or_else(|| {
-            rows.push(Row {
-                port: target.port,
-                anchors: target.anchors,
-                idle: Vec::new(),
+        let at = rows
+            .iter()
+            .position(|row| row.is(target))
+            .unwrap_or_else(|| {
+                rows.push(Row {
+                    port: target.port,
+                    anchors: target.anchors,
+                    idle: Vec::new(),
+                });
+                rows.len() - 1
             });
-            rows.len() - 1
-        });
         let Some(row) = rows.get_mut(at) else {
             return;
         };
@@ -195,7 +201,8 @@ mod tests {
     }
 
     fn taken(pool: &Pool<Fake>, target: Target<'_>, now: u64) -> Option<u32> {
-        pool.take(target, seconds(now), |_| true).map(|(fake, _)| fake.name)
+        pool.take(target, seconds(now), |_| true)
+            .map(|(fake, _)| fake.name)
     }
 
     #[test]
@@ -212,13 +219,25 @@ mod tests {
     #[test]
     fn another_host_port_or_trust_never_gets_it() {
         let pool = Pool::new(seconds(15), 8);
-        let with_tls = Target { anchors: Some(7), ..ERP };
+        let with_tls = Target {
+            anchors: Some(7),
+            ..ERP
+        };
         pool.put(with_tls, fake(1).0, ADDRESS, seconds(0));
         for other in [
             ERP,
-            Target { anchors: Some(8), ..ERP },
-            Target { port: 81, ..with_tls },
-            Target { host: "erp.locale", ..with_tls },
+            Target {
+                anchors: Some(8),
+                ..ERP
+            },
+            Target {
+                port: 81,
+                ..with_tls
+            },
+            Target {
+                host: "erp.locale",
+                ..with_tls
+            },
         ] {
             assert_eq!(taken(&pool, other, 0), None, "{other:?}");
         }
@@ -249,7 +268,10 @@ mod tests {
     fn p08_a_kept_connection_to_an_address_that_is_no_longer_admitted_is_closed() {
         let pool = Pool::new(seconds(15), 8);
         pool.put(ERP, fake(1).0, ADDRESS, seconds(0));
-        assert!(pool.take(ERP, seconds(0), |address| address != ADDRESS).is_none());
+        assert!(
+            pool.take(ERP, seconds(0), |address| address != ADDRESS)
+                .is_none()
+        );
         assert_eq!(pool.kept(), 0);
     }
 
@@ -288,7 +310,15 @@ mod tests {
         let (dead, quiet) = fake(1);
         pool.put(ERP, dead, ADDRESS, seconds(10));
         pool.put(Target { port: 81, ..ERP }, fake(2).0, ADDRESS, seconds(0));
-        pool.put(Target { host: "other", ..ERP }, fake(3).0, ADDRESS, seconds(10));
+        pool.put(
+            Target {
+                host: "other",
+                ..ERP
+            },
+            fake(3).0,
+            ADDRESS,
+            seconds(10),
+        );
         quiet.set(false);
         pool.sweep(seconds(15));
         assert_eq!(pool.kept(), 1);

@@ -205,7 +205,9 @@ impl Inner {
             }
             match self.read_records() {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.socket.readable().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.socket.readable().await?
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -221,7 +223,9 @@ impl Inner {
             match reader.read(room) {
                 Ok(0) => return Ok(Opened::End),
                 Ok(n) => filling.filled(n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Opened::Nothing),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Opened::Nothing);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -230,14 +234,21 @@ impl Inner {
     // Reads what the socket has and opens it.
     fn read_records(self: &Rc<Self>) -> io::Result<()> {
         if self.failed.get() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the peer broke TLS"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the peer broke TLS",
+            ));
         }
         let mut tls = self.tls.borrow_mut();
         let read = tls.read_tls(&mut Ciphertext(&self.socket))?;
         if let Err(error) = tls.process_new_packets() {
             self.failed.set(true);
             // The alert that tells the peer what it did; it may be gone already.
-            while tls.wants_write() && tls.write_tls(&mut Ciphertext(&self.socket)).is_ok_and(|n| n > 0) {}
+            while tls.wants_write()
+                && tls
+                    .write_tls(&mut Ciphertext(&self.socket))
+                    .is_ok_and(|n| n > 0)
+            {}
             return Err(invalid(error));
         }
         if read == 0 && tls.is_handshaking() {
@@ -312,7 +323,11 @@ impl<'r, 's> Filling<'r, 's> {
     }
 
     fn room(&mut self) -> Option<&mut [u8]> {
-        while self.into.get(self.slice).is_some_and(|slice| slice.len() <= self.at) {
+        while self
+            .into
+            .get(self.slice)
+            .is_some_and(|slice| slice.len() <= self.at)
+        {
             self.slice += 1;
             self.at = 0;
         }

@@ -69,8 +69,14 @@ impl Trust {
 
     /// Why systems of the snapshot cannot be reached, a line each.
     pub(crate) fn problems(&self) -> Vec<String> {
-        let files = self.files.values().filter_map(|anchors| anchors.as_ref().err());
-        let machine = self.machine.iter().filter_map(|anchors| anchors.as_ref().err());
+        let files = self
+            .files
+            .values()
+            .filter_map(|anchors| anchors.as_ref().err());
+        let machine = self
+            .machine
+            .iter()
+            .filter_map(|anchors| anchors.as_ref().err());
         let mut problems: Vec<String> = files.chain(machine).cloned().collect();
         problems.sort();
         problems
@@ -113,11 +119,14 @@ fn from_file(path: &Path) -> Result<Anchors, String> {
         .and_then(|file| file.take(CA_FILE_BYTES_MAX + 1).read_to_end(&mut pem))
         .map_err(|error| say(format!("cannot be read: {error}")))?;
     if u64::try_from(pem.len()).is_ok_and(|bytes| bytes > CA_FILE_BYTES_MAX) {
-        return Err(say(format!("larger than {CA_FILE_BYTES_MAX} bytes; is this the file?")));
+        return Err(say(format!(
+            "larger than {CA_FILE_BYTES_MAX} bytes; is this the file?"
+        )));
     }
     let mut certificates = Vec::new();
     for (index, certificate) in CertificateDer::pem_slice_iter(&pem).enumerate() {
-        certificates.push(certificate.map_err(|error| say(format!("certificate {}: {error}", index + 1)))?);
+        certificates
+            .push(certificate.map_err(|error| say(format!("certificate {}: {error}", index + 1)))?);
     }
     if certificates.is_empty() {
         return Err(say("holds no certificate; it must be PEM".to_owned()));
@@ -185,7 +194,10 @@ mod tests {
     }
 
     fn certificate() -> String {
-        rcgen::generate_simple_self_signed(["ca.test".to_owned()]).unwrap().cert.pem()
+        rcgen::generate_simple_self_signed(["ca.test".to_owned()])
+            .unwrap()
+            .cert
+            .pem()
     }
 
     #[test]
@@ -199,7 +211,11 @@ mod tests {
         let id = |trust: &Trust| trust.files.values().next().unwrap().as_ref().unwrap().id;
         assert_eq!(id(&one), id(&two));
         std::fs::write(&path, certificate()).unwrap();
-        assert_ne!(id(&one), id(&read()), "another certificate, another identity");
+        assert_ne!(
+            id(&one),
+            id(&read()),
+            "another certificate, another identity"
+        );
     }
 
     #[test]
@@ -214,7 +230,11 @@ mod tests {
         ] {
             let problems = Trust::read(&snapshot(file), &TlsRoots::System).problems();
             assert_eq!(problems.len(), 1);
-            assert!(problems[0].contains(file) && problems[0].contains(part), "{}", problems[0]);
+            assert!(
+                problems[0].contains(file) && problems[0].contains(part),
+                "{}",
+                problems[0]
+            );
         }
     }
 }

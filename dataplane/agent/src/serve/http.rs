@@ -15,7 +15,8 @@ use std::time::Duration;
 use adit_policy::{HostHeader as Told, InternalProtocol, Permit};
 use adit_proto::connect::{Request as Connect, Response};
 use adit_proto::http::{
-    Body, Framing, HeadError, HostHeader, Internal, Limits, RequestHead, ResponseHead, Rewrite, Target,
+    Body, Framing, HeadError, HostHeader, Internal, Limits, RequestHead, ResponseHead, Rewrite,
+    Target,
 };
 use adit_proto::refusal::Refusal;
 use adit_relay::Broken;
@@ -27,7 +28,7 @@ use adit_runtime::clock;
 use adit_runtime::local::{Either, Notify, either};
 use adit_transport::{Piece, Stream, Wire};
 
-use super::{Asked, Ended, refuse};
+use super::{Asked, Ended, Progress, refuse, while_granted};
 use crate::backend::Backend;
 use crate::backend::pool::Target as Leads;
 use crate::enforce::{self, InForce};
@@ -43,7 +44,9 @@ pub(super) async fn serve(
     asked: Asked,
 ) -> Ended {
     let asked = Rc::new(asked);
-    let (Some(connect), Some(request), Some(head)) = (asked.connect(), asked.request(), &asked.opening.head) else {
+    let (Some(connect), Some(request), Some(head)) =
+        (asked.connect(), asked.request(), &asked.opening.head)
+    else {
         return refuse(shard, stream, Refusal::ProtocolError).await;
     };
     let message = asked.message();
@@ -58,7 +61,11 @@ pub(super) async fn serve(
         Err(refusal) => return refuse(shard, stream, refusal).await,
     };
     let entered = shard.live.enter(Rc::clone(&asked), permit.clone());
-    let end = |outcome| shard.counters.ended(&shard.shared.labels, permit.system_name(), outcome);
+    let end = |outcome| {
+        shard
+            .counters
+            .ended(&shard.shared.labels, permit.system_name(), outcome)
+    };
 
     let granted = Granted {
         shard,
@@ -72,26 +79,26 @@ pub(super) async fn serve(
         started: clock::now(),
     };
     let carrying = Box::pin(granted.carry(pieces));
-    let ended = either(stream.broken_off(), either(entered.withdrawn(), carrying)).await;
+    let progress = while_granted(stream, &entered, carrying).await;
     let told = granted.told.get();
-    match ended {
-        Either::Right(Either::Right(Ok(()))) => {
+    match progress {
+        Progress::Done(Ok(())) => {
             end(Outcome::Answered);
             Ended::Finished
         }
-        Either::Right(Either::Right(Err(Trouble::Refused(refusal)))) if !told => {
+        Progress::Done(Err(Trouble::Refused(refusal))) if !told => {
             end(Outcome::Refused);
             refuse(shard, stream, refusal).await
         }
-        Either::Right(Either::Left(())) => {
+        Progress::Withdrawn if !told => {
             end(Outcome::Withdrawn);
-            if told {
-                Ended::Broken
-            } else {
-                refuse(shard, stream, Refusal::PermitWithdrawn).await
-            }
+            refuse(shard, stream, Refusal::PermitWithdrawn).await
         }
-        _ => {
+        Progress::Withdrawn => {
+            end(Outcome::Withdrawn);
+            Ended::Broken
+        }
+        Progress::Done(Err(Trouble::Refused(_) | Trouble::Cut)) | Progress::BrokenOff => {
             end(Outcome::Broken);
             Ended::Broken
         }
@@ -123,7 +130,9 @@ enum Trouble {
 /// Why an exchange on one connection came to nothing.
 enum Failure {
     /// The connection was dead before it said a word. Whether it took some of the request is told.
-    Dead { written: bool },
+    Dead {
+        written: bool,
+    },
     Trouble(Trouble),
 }
 
@@ -168,10 +177,9 @@ impl Granted<'_> {
             port: internal.port,
             anchors,
         };
-        let kept = self
-            .shard
-            .pool
-            .take(leads, clock::now(), |address| self.permit.admits_address(address));
+        let kept = self.shard.pool.take(leads, clock::now(), |address| {
+            self.permit.admits_address(address)
+        });
         if let Some((backend, address)) = kept {
             self.shard.counters.reused.increment(1);
             let outcome = self
@@ -183,9 +191,13 @@ impl Granted<'_> {
                 // RFC 9110, section 9.2.2: an unanswered request is sent again only when that cannot be
                 // twice, or cannot hurt.
                 Err(Failure::Dead { written }) => {
-                    let again = !written || (sent_at_once && is_idempotent(self.head.method(self.message)));
+                    let again =
+                        !written || (sent_at_once && is_idempotent(self.head.method(self.message)));
                     if !again {
-                        return Err(self.failed(Refusal::BackendReset, "a kept connection ended without an answer"));
+                        return Err(self.failed(
+                            Refusal::BackendReset,
+                            "a kept connection ended without an answer",
+                        ));
                     }
                     self.shard.counters.retried.increment(1);
                 }
@@ -197,14 +209,22 @@ impl Granted<'_> {
             .await
             .map_err(Trouble::Refused)?;
         let outcome = self
-            .exchange(dialled.backend, dialled.address, leads, &front, &mut body, pieces)
+            .exchange(
+                dialled.backend,
+                dialled.address,
+                leads,
+                &front,
+                &mut body,
+                pieces,
+            )
             .await;
         match outcome {
             Ok(()) => Ok(()),
             Err(Failure::Trouble(trouble)) => Err(trouble),
-            Err(Failure::Dead { .. }) => {
-                Err(self.failed(Refusal::BackendReset, "the connection ended without an answer"))
-            }
+            Err(Failure::Dead { .. }) => Err(self.failed(
+                Refusal::BackendReset,
+                "the connection ended without an answer",
+            )),
         }
     }
 
@@ -284,7 +304,9 @@ impl Granted<'_> {
             }
             interim += 1;
             if interim > INTERIM_MAX {
-                return Err(self.failed(Refusal::BackendMalformed, "too many interim responses").into());
+                return Err(self
+                    .failed(Refusal::BackendMalformed, "too many interim responses")
+                    .into());
             }
             self.begin(&mut out);
             head.write_for_gateway(&front, &rewrite, &mut out);
@@ -315,8 +337,11 @@ impl Granted<'_> {
         drop(out);
         if !body.is_complete() {
             let mut carried = 0;
-            let carrying = wire_to_stream(wire, self.stream, Some(&mut body), &mut spill, &mut carried);
-            carrying.await.map_err(|broken| self.failed(Refusal::BackendReset, &broken.to_string()))?;
+            let carrying =
+                wire_to_stream(wire, self.stream, Some(&mut body), &mut spill, &mut carried);
+            carrying
+                .await
+                .map_err(|broken| self.failed(Refusal::BackendReset, &broken.to_string()))?;
             self.stream.finish();
         }
         Ok(Answer::Whole {
@@ -349,15 +374,23 @@ impl Granted<'_> {
             };
             match either(gathering, silence).await {
                 Either::Left(gathered) => gathered,
-                _ => return Err(self.failed(Refusal::BackendSilent, "no answer in time").into()),
+                _ => {
+                    return Err(self
+                        .failed(Refusal::BackendSilent, "no answer in time")
+                        .into());
+                }
             }
         };
         match gathered {
             Ok(head) => Ok(head),
             Err(Gathered::Refused(error)) => Err(self.malformed(&error).into()),
             Err(_) if front.is_empty() && !heard => Err(Failure::Dead { written: true }),
-            Err(Gathered::Wire(error)) => Err(self.failed(Refusal::BackendReset, &error.to_string()).into()),
-            Err(_) => Err(self.failed(Refusal::BackendReset, "ended in the middle of a head").into()),
+            Err(Gathered::Wire(error)) => Err(self
+                .failed(Refusal::BackendReset, &error.to_string())
+                .into()),
+            Err(_) => Err(self
+                .failed(Refusal::BackendReset, "ended in the middle of a head")
+                .into()),
         }
     }
 
@@ -370,7 +403,10 @@ impl Granted<'_> {
 
     async fn say(&self, out: &[u8], last: bool) -> Result<(), Trouble> {
         self.told.set(true);
-        self.stream.send_bytes(out, last).await.map_err(|_gone| Trouble::Cut)
+        self.stream
+            .send_bytes(out, last)
+            .await
+            .map_err(|_gone| Trouble::Cut)
     }
 
     fn internal(&self) -> Internal<'_> {
@@ -428,7 +464,9 @@ impl Sent {
                     self.some.set(true);
                     rest = rest.get(n..).unwrap_or_default();
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => wire.writable().await?,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    wire.writable().await?
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -456,7 +494,10 @@ impl Drop for Lease {
 
 // RFC 9110, section 9.2.2.
 fn is_idempotent(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
+    matches!(
+        method,
+        "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
+    )
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ mod opaque;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use adit_policy::Request;
 use adit_proto::DecodeError;
@@ -21,7 +23,7 @@ use adit_transport::piece::total;
 use adit_transport::{Piece, Received, Stream};
 
 use crate::limits::OPENING_WAIT;
-use crate::live::Judged;
+use crate::live::{Entered, Judged};
 use crate::shard::Shard;
 
 /// Serves one stream that the gateway opened.
@@ -49,7 +51,12 @@ pub(crate) async fn run(shard: Rc<Shard>, stream: Stream) {
     }
 }
 
-async fn serve(shard: &Rc<Shard>, stream: &Stream, pieces: &mut VecDeque<Piece>, asked: Asked) -> Ended {
+async fn serve(
+    shard: &Rc<Shard>,
+    stream: &Stream,
+    pieces: &mut VecDeque<Piece>,
+    asked: Asked,
+) -> Ended {
     let Some(connect) = asked.connect() else {
         return refuse(shard, stream, Refusal::ProtocolError).await;
     };
@@ -79,6 +86,36 @@ enum Ended {
     Finished,
     /// It broke, or must break: the other side shall not take a part for the whole.
     Broken,
+}
+
+/// How far work under a permit came.
+enum Progress<T> {
+    Done(T),
+    /// The rules changed and no longer grant it.
+    Withdrawn,
+    /// The other side gave up, or its tunnel ended.
+    BrokenOff,
+}
+
+// Does `work` as long as the stream lives and the permit holds.
+async fn while_granted<T>(
+    stream: &Stream,
+    entered: &Entered<Asked>,
+    work: impl Future<Output = T>,
+) -> Progress<T> {
+    let mut broken = pin!(stream.broken_off());
+    let mut withdrawn = pin!(entered.withdrawn());
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx| {
+        if broken.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Progress::BrokenOff);
+        }
+        if withdrawn.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Progress::Withdrawn);
+        }
+        work.as_mut().poll(cx).map(Progress::Done)
+    })
+    .await
 }
 
 // Says no, in the gateway's grammar. The reason is from the closed list; names and addresses stay here.
@@ -149,7 +186,9 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(error) => error.fmt(f),
-            Self::Protocol => f.write_str("the stream is for a protocol this agent does not know; update it"),
+            Self::Protocol => {
+                f.write_str("the stream is for a protocol this agent does not know; update it")
+            }
             Self::Head(error) => error.fmt(f),
         }
     }
@@ -157,7 +196,8 @@ impl fmt::Display for Unreadable {
 
 impl Opening {
     fn parse(bytes: &[u8]) -> Result<Option<Self>, Unreadable> {
-        let Some((connect, connect_bytes)) = Connect::decode(bytes).map_err(Unreadable::Connect)? else {
+        let Some((connect, connect_bytes)) = Connect::decode(bytes).map_err(Unreadable::Connect)?
+        else {
             return Ok(None);
         };
         let head = match connect.protocol {
@@ -171,7 +211,10 @@ impl Opening {
             }
             _ => return Err(Unreadable::Protocol),
         };
-        Ok(Some(Self { connect_bytes, head }))
+        Ok(Some(Self {
+            connect_bytes,
+            head,
+        }))
     }
 }
 
@@ -184,7 +227,9 @@ impl Asked {
 
     // What follows the connect request.
     fn message(&self) -> &[u8] {
-        self.front.get(self.opening.connect_bytes..).unwrap_or_default()
+        self.front
+            .get(self.opening.connect_bytes..)
+            .unwrap_or_default()
     }
 }
 

@@ -9,10 +9,9 @@ use std::rc::Rc;
 use adit_proto::connect::Response;
 use adit_proto::refusal::Refusal;
 use adit_relay::duplex::duplex;
-use adit_runtime::local::{Either, either};
 use adit_transport::{Piece, Stream, Wire};
 
-use super::{Asked, Ended, refuse};
+use super::{Asked, Ended, Progress, refuse, while_granted};
 use crate::backend::Backend;
 use crate::enforce;
 use crate::live::Judged;
@@ -34,59 +33,67 @@ pub(super) async fn serve(
         Err(refusal) => return refuse(shard, stream, refusal).await,
     };
     let entered = shard.live.enter(Rc::clone(&asked), permit.clone());
-    let end = |outcome| shard.counters.ended(&shard.shared.labels, permit.system_name(), outcome);
+    let end = |outcome| {
+        shard
+            .counters
+            .ended(&shard.shared.labels, permit.system_name(), outcome)
+    };
 
     let dialling = shard.dial(&permit, &in_force, connect.id);
-    let backend = match either(stream.broken_off(), either(entered.withdrawn(), dialling)).await {
-        Either::Right(Either::Right(Ok(dialled))) => dialled.backend,
-        Either::Right(Either::Right(Err(refusal))) => {
+    let backend = match while_granted(stream, &entered, dialling).await {
+        Progress::Done(Ok(dialled)) => dialled.backend,
+        Progress::Done(Err(refusal)) => {
             end(Outcome::Refused);
             return refuse(shard, stream, refusal).await;
         }
-        Either::Right(_) => {
+        Progress::Withdrawn => {
             end(Outcome::Withdrawn);
             return refuse(shard, stream, Refusal::PermitWithdrawn).await;
         }
-        _ => {
+        Progress::BrokenOff => {
             end(Outcome::Broken);
             return Ended::Broken;
         }
     };
-    let conversation = converse(stream, pieces, &asked, &backend);
-    match either(entered.withdrawn(), conversation).await {
-        Either::Right(Ended::Finished) => {
-            end(Outcome::Answered);
-            Ended::Finished
-        }
-        Either::Right(Ended::Broken) => {
-            end(Outcome::Broken);
-            backend.abort();
-            Ended::Broken
-        }
-        _ => {
-            end(Outcome::Withdrawn);
-            backend.abort();
-            Ended::Broken
-        }
-    }
+    let outcome =
+        match while_granted(stream, &entered, converse(stream, pieces, &asked, &backend)).await {
+            Progress::Done(Ok(())) => {
+                end(Outcome::Answered);
+                return Ended::Finished;
+            }
+            Progress::Done(Err(Broke)) | Progress::BrokenOff => Outcome::Broken,
+            Progress::Withdrawn => Outcome::Withdrawn,
+        };
+    end(outcome);
+    backend.abort();
+    Ended::Broken
 }
 
-async fn converse(stream: &Stream, pieces: &mut VecDeque<Piece>, asked: &Asked, backend: &Backend) -> Ended {
+/// The conversation did not end in good order.
+struct Broke;
+
+async fn converse(
+    stream: &Stream,
+    pieces: &mut VecDeque<Piece>,
+    asked: &Asked,
+    backend: &Backend,
+) -> Result<(), Broke> {
     let mut accepted = Vec::with_capacity(1);
     Response::Accepted.encode(&mut accepted);
-    if stream.send_bytes(&accepted, false).await.is_err() {
-        return Ended::Broken;
-    }
+    stream
+        .send_bytes(&accepted, false)
+        .await
+        .map_err(|_gone| Broke)?;
     // What came with the connect request goes first.
-    match either(stream.broken_off(), backend.write_all(asked.message())).await {
-        Either::Right(Ok(())) => {}
-        _ => return Ended::Broken,
-    }
+    backend
+        .write_all(asked.message())
+        .await
+        .map_err(|_gone| Broke)?;
     match duplex(stream, pieces, backend).await.broken {
-        None => Ended::Finished,
+        None => Ok(()),
         Some(broken) => {
             tracing::debug!(%broken, "conversation broke off");
-            Ended::Broken
+            Err(Broke)
         }
     }
 }

@@ -19,7 +19,11 @@ impl Dir {
         fs::write(dir.path().join("cert.pem"), &certificate).unwrap();
         fs::write(dir.path().join("ca.pem"), &certificate).unwrap();
         fs::write(dir.path().join("key.pem"), key.serialize_pem()).unwrap();
-        fs::set_permissions(dir.path().join("key.pem"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(
+            dir.path().join("key.pem"),
+            fs::Permissions::from_mode(0o600),
+        )
+        .unwrap();
         Self(dir)
     }
 
@@ -37,7 +41,10 @@ const SMALLEST: &str = "[tunnel]\ngateways = [\"gw.example:8443\"]\ncertificate 
 fn the_smallest_file_gives_the_documented_defaults() {
     let dir = Dir::new();
     let settings = dir.read(SMALLEST).unwrap();
-    assert_eq!((settings.subaccount.as_str(), settings.name.as_str()), ("acme", "berlin-1"));
+    assert_eq!(
+        (settings.subaccount.as_str(), settings.name.as_str()),
+        ("acme", "berlin-1")
+    );
     assert_eq!(settings.location, "");
     assert_eq!(settings.state, dir.0.path().join("agent/state"));
     assert_eq!(settings.drain, Duration::from_secs(30));
@@ -48,7 +55,11 @@ fn the_smallest_file_gives_the_documented_defaults() {
     assert_eq!(settings.backend.answer_timeout, Duration::ZERO);
     assert_eq!(settings.backend.idle_timeout, Duration::from_secs(15));
     assert_eq!(settings.backend.tls_roots, TlsRoots::System);
-    assert!(settings.proxy.is_none() && settings.admin.listen.is_none() && settings.admin.socket.is_none());
+    assert!(
+        settings.proxy.is_none()
+            && settings.admin.listen.is_none()
+            && settings.admin.socket.is_none()
+    );
     let gateway = settings.gateways.first().unwrap();
     assert_eq!((gateway.host.as_str(), gateway.port), ("gw.example", 8443));
 }
@@ -69,9 +80,25 @@ fn everything_can_be_set() {
     let settings = dir.read(&text).unwrap();
     assert_eq!(settings.location, "berlin");
     assert_eq!(settings.tunnels, TunnelCount::Fixed(3));
-    assert_eq!((settings.gateways[0].host.as_str(), settings.gateways[0].port), ("2001:db8::1", 443));
-    assert_eq!(settings.backend.tls_roots, TlsRoots::File(dir.0.path().join("ca.pem")));
-    assert_eq!((settings.backend.pool_max, settings.shards, settings.streams_max), (7, 2, 100));
+    assert_eq!(
+        (
+            settings.gateways[0].host.as_str(),
+            settings.gateways[0].port
+        ),
+        ("2001:db8::1", 443)
+    );
+    assert_eq!(
+        settings.backend.tls_roots,
+        TlsRoots::File(dir.0.path().join("ca.pem"))
+    );
+    assert_eq!(
+        (
+            settings.backend.pool_max,
+            settings.shards,
+            settings.streams_max
+        ),
+        (7, 2, 100)
+    );
     assert!(settings.proxy.as_ref().unwrap().passes("gw.corp"));
     assert!(!format!("{settings:?}").contains("secret"));
 }
@@ -79,25 +106,40 @@ fn everything_can_be_set() {
 #[test]
 fn tunnels_are_a_word_or_a_number() {
     let dir = Dir::new();
-    let read = |tunnels: &str| dir.read(&format!("{SMALLEST}tunnels = {tunnels}\n")).map(|s| s.tunnels);
+    let read = |tunnels: &str| {
+        dir.read(&format!("{SMALLEST}tunnels = {tunnels}\n"))
+            .map(|s| s.tunnels)
+    };
     assert_eq!(read("\"auto\""), Ok(TunnelCount::Auto));
     assert_eq!(read("1"), Ok(TunnelCount::Fixed(1)));
     assert_eq!(read("16"), Ok(TunnelCount::Fixed(16)));
     for wrong in ["0", "17", "\"many\"", "true"] {
-        assert!(read(wrong).unwrap_err().contains("tunnel.tunnels"), "{wrong}");
+        assert!(
+            read(wrong).unwrap_err().contains("tunnel.tunnels"),
+            "{wrong}"
+        );
     }
 }
 
 #[test]
 fn all_problems_come_at_once_each_with_its_place() {
     let dir = Dir::new();
-    fs::set_permissions(dir.0.path().join("key.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(
+        dir.0.path().join("key.pem"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .unwrap();
     let text = "[agent]\nlocation = \"a b\"\n[tunnel]\ngateways = [\"gw.example\"]\ncertificate = \"none.pem\"\n\
                 key = \"key.pem\"\nproxy = \"socks5://p:1\"\nretry_cap = \"31s\"\nstrems_max = 1\n";
     let problems = dir.read(text).unwrap_err();
     for part in [
-        ":2:12: agent.location: ", ":4:13: tunnel.gateways: ", "tunnel.certificate: ", "tunnel.key: ", "tunnel.roots: ",
-        "tunnel.proxy: a proxy address begins with http://", ":8:13: tunnel.retry_cap: ",
+        ":2:12: agent.location: ",
+        ":4:13: tunnel.gateways: ",
+        "tunnel.certificate: ",
+        "tunnel.key: ",
+        "tunnel.roots: ",
+        "tunnel.proxy: a proxy address begins with http://",
+        ":8:13: tunnel.retry_cap: ",
         "tunnel.strems_max: unknown key; did you mean `streams_max`?",
     ] {
         assert!(problems.contains(part), "no `{part}` in\n{problems}");
@@ -110,8 +152,14 @@ fn a_gateways_certificate_is_not_an_agents() {
     let dir = Dir::new();
     let key = rcgen::KeyPair::generate().unwrap();
     let mut leaf = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    leaf.subject_alt_names = vec![rcgen::SanType::URI("spiffe://adit.local/gateway/gw".try_into().unwrap())];
-    fs::write(dir.0.path().join("cert.pem"), leaf.self_signed(&key).unwrap().pem()).unwrap();
+    leaf.subject_alt_names = vec![rcgen::SanType::URI(
+        "spiffe://adit.local/gateway/gw".try_into().unwrap(),
+    )];
+    fs::write(
+        dir.0.path().join("cert.pem"),
+        leaf.self_signed(&key).unwrap().pem(),
+    )
+    .unwrap();
     fs::write(dir.0.path().join("key.pem"), key.serialize_pem()).unwrap();
     let problems = dir.read(SMALLEST).unwrap_err();
     assert!(problems.contains("tunnel.certificate: "), "{problems}");
@@ -120,7 +168,10 @@ fn a_gateways_certificate_is_not_an_agents() {
 #[test]
 fn r09_the_longest_wait_between_dials_may_be_thirty_seconds_and_no_more() {
     let dir = Dir::new();
-    let read = |cap: &str| dir.read(&format!("{SMALLEST}retry_cap = \"{cap}\"\n")).map(|s| s.retry_cap);
+    let read = |cap: &str| {
+        dir.read(&format!("{SMALLEST}retry_cap = \"{cap}\"\n"))
+            .map(|s| s.retry_cap)
+    };
     assert_eq!(read("30s"), Ok(Duration::from_secs(30)));
     assert!(read("30001ms").unwrap_err().contains("above 30s"));
 }

@@ -48,7 +48,9 @@ impl State {
                 self.dead = true;
                 Err(io::Error::other("crashed"))
             }
-            Some((at, Plan::Fail)) if at == self.steps => Err(io::Error::other("no space left on device")),
+            Some((at, Plan::Fail)) if at == self.steps => {
+                Err(io::Error::other("no space left on device"))
+            }
             _ => Ok(()),
         }
     }
@@ -185,7 +187,10 @@ fn a_crash_in_the_very_first_push_leaves_nothing_or_all_of_it() {
         let disk = Disk::default().planned(step, Plan::Crash);
         let _ = save(&disk, 1);
         for remains in disk.remains() {
-            assert!(matches!(version_of(&remains), None | Some(1)), "step {step}");
+            assert!(
+                matches!(version_of(&remains), None | Some(1)),
+                "step {step}"
+            );
         }
     }
 }
@@ -197,7 +202,11 @@ fn every_cut_and_every_changed_byte_of_a_file_is_noticed_and_the_one_before_is_u
     for cut in 0..whole.len() {
         (&disk).write_through(CURRENT, &whole[..cut]).unwrap();
         let found = Store::new(&disk).load();
-        assert_eq!(found.stored.map(|stored| stored.version), Some(1), "cut at {cut}");
+        assert_eq!(
+            found.stored.map(|stored| stored.version),
+            Some(1),
+            "cut at {cut}"
+        );
         assert_eq!(found.damage.len(), 1);
     }
     let text = whole.iter().position(|byte| *byte == b'\n').unwrap();
@@ -230,7 +239,10 @@ fn a_real_folder_keeps_files_for_its_owner_alone_and_one_agent_at_a_time() {
         let mode = fs::metadata(path.join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
     let error = Folder::claim(&path).unwrap_err();
     assert!(error.contains("another agent uses it"), "{error}");
     drop(store);
@@ -249,5 +261,8 @@ fn a_real_folder_keeps_files_for_its_owner_alone_and_one_agent_at_a_time() {
 #[test]
 fn a_folder_that_cannot_be_had_is_named() {
     let error = Folder::claim(Path::new("/proc/nothing/here")).unwrap_err();
-    assert!(error.starts_with("agent.state /proc/nothing/here: "), "{error}");
+    assert!(
+        error.starts_with("agent.state /proc/nothing/here: "),
+        "{error}"
+    );
 }

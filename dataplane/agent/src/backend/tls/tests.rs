@@ -8,7 +8,9 @@ use std::time::Duration;
 use adit_runtime::local::both;
 use adit_transport::socket::Leg;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
+};
 
 use super::*;
 use crate::test_world::on_both_drivers;
@@ -22,7 +24,10 @@ struct Server {
 }
 
 // Accepts one connection and runs `script` on it.
-fn server(version: &'static SupportedProtocolVersion, script: impl FnOnce(&mut Peer) + Send + 'static) -> Server {
+fn server(
+    version: &'static SupportedProtocolVersion,
+    script: impl FnOnce(&mut Peer) + Send + 'static,
+) -> Server {
     let made = rcgen::generate_simple_self_signed(["backend.test".to_owned()]).unwrap();
     let certificate = made.cert.der().clone();
     let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -174,14 +179,22 @@ fn a_backend_with_a_strange_certificate_or_name_is_refused() {
         let other = server(&TLS13, |peer| {
             let _ = peer.read(&mut [0]);
         });
-        let socket = Socket::connect(shy.address, Duration::from_secs(5), Leg::Local).await.unwrap();
+        let socket = Socket::connect(shy.address, Duration::from_secs(5), Leg::Local)
+            .await
+            .unwrap();
         let name = ServerName::try_from("backend.test").unwrap();
-        let error = TlsWire::connect(socket, &other.trusted, name).await.unwrap_err();
+        let error = TlsWire::connect(socket, &other.trusted, name)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("certificate"), "{error}");
 
-        let socket = Socket::connect(other.address, Duration::from_secs(5), Leg::Local).await.unwrap();
+        let socket = Socket::connect(other.address, Duration::from_secs(5), Leg::Local)
+            .await
+            .unwrap();
         let name = ServerName::try_from("elsewhere.test").unwrap();
-        let error = TlsWire::connect(socket, &other.trusted, name).await.unwrap_err();
+        let error = TlsWire::connect(socket, &other.trusted, name)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("certificate"), "{error}");
     });
 }
@@ -196,7 +209,9 @@ fn what_speaks_no_tls_is_refused() {
         drop(TcpStream::connect(unused).unwrap());
         std::thread::spawn(move || {
             let (mut socket, _) = listener.accept().unwrap();
-            socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+            socket
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                .unwrap();
         });
         let error = connect(&server).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
