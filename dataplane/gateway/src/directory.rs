@@ -65,7 +65,7 @@ impl Entry {
         self.open.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         self.open.store(false, Ordering::Relaxed);
     }
 
@@ -124,13 +124,16 @@ impl Directory {
             .is_some_and(|at| now.saturating_sub(*at) < REMEMBERED)
     }
 
-    pub(crate) fn remove(&self, entry: &Arc<Entry>, now: Duration) {
+    /// The tunnel takes no new streams; its agent may be back with another at once.
+    pub(crate) fn close(&self, entry: &Entry, now: Duration) {
         entry.close();
-        {
-            let mut lost = self.lost.lock();
-            lost.retain(|_, at| now.saturating_sub(*at) < REMEMBERED);
-            lost.insert((entry.subaccount.clone(), entry.location.clone()), now);
-        }
+        let mut lost = self.lost.lock();
+        lost.retain(|_, at| now.saturating_sub(*at) < REMEMBERED);
+        lost.insert((entry.subaccount.clone(), entry.location.clone()), now);
+    }
+
+    pub(crate) fn remove(&self, entry: &Arc<Entry>, now: Duration) {
+        self.close(entry, now);
         self.tunnels.rcu(|tunnels| {
             let mut changed = HashMap::clone(tunnels);
             if let Some(locations) = changed.get_mut(&entry.subaccount) {
@@ -252,7 +255,8 @@ mod tests {
         let directory = Directory::default();
         let one = register(&directory, 0, 1);
         assert!(!directory.was_here("acme", "", Duration::from_secs(100)));
-        directory.remove(&one, Duration::from_secs(100));
+        directory.close(&one, Duration::from_secs(100));
+        assert!(directory.choose("acme", "", 0, false, None).is_none());
         assert!(directory.was_here("acme", "", Duration::from_millis(129_999)));
         assert!(!directory.was_here("acme", "", Duration::from_secs(130)));
         assert!(!directory.was_here("acme", "berlin", Duration::from_secs(101)));

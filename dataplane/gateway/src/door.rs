@@ -83,7 +83,11 @@ pub(crate) async fn route_or_wait(
 ///
 /// # Errors
 /// The refusal when the tunnel takes no more.
-pub(crate) async fn open(link: &Rc<Link>, entry: &Arc<Entry>) -> Result<Opened, Refusal> {
+pub(crate) async fn open(
+    shard: &Shard,
+    link: &Rc<Link>,
+    entry: &Arc<Entry>,
+) -> Result<Opened, Refusal> {
     match link.open().await {
         Ok(stream) => Ok(Opened {
             stream,
@@ -91,7 +95,7 @@ pub(crate) async fn open(link: &Rc<Link>, entry: &Arc<Entry>) -> Result<Opened, 
         }),
         Err(OpenRefused::Full) => Err(Refusal::StreamsExhausted),
         Err(_) => {
-            entry.close();
+            shard.shared.directory.close(entry, clock::now());
             Err(Refusal::TunnelLost)
         }
     }

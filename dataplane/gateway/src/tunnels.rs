@@ -199,7 +199,7 @@ fn run(shard: &Rc<Shard>, socket: Socket, admitted: Admitted, entry: Arc<Entry>)
                 // An agent that drains says go-away; from then on it gets no new streams.
                 loop {
                     if !link.is_open() {
-                        entry.close();
+                        shard.shared.directory.close(&entry, clock::now());
                         return link.ended().await;
                     }
                     link.changed().await;

@@ -306,7 +306,7 @@ impl Connection {
         let mut tries = 0;
         loop {
             tries += 1;
-            let attempt = match door::open(&link, &entry).await {
+            let attempt = match door::open(shard, &link, &entry).await {
                 Ok(opened) => {
                     self.attempt(
                         shard,

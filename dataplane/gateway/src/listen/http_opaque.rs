@@ -40,7 +40,7 @@ pub(super) async fn serve(
         asking.id,
     );
     let opened = match encoded {
-        Ok(()) => door::open(&link, &entry).await,
+        Ok(()) => door::open(shard, &link, &entry).await,
         Err(refusal) => Err(refusal),
     };
     let opened = match opened {

@@ -174,7 +174,7 @@ async fn carry(shard: &Rc<Shard>, socket: &Socket, asked: SocksAsked, moved: boo
         id,
     );
     let opened = match encoded {
-        Ok(()) => door::open(&link, &entry).await,
+        Ok(()) => door::open(shard, &link, &entry).await,
         Err(refusal) => Err(refusal),
     };
     let opened = match opened {
