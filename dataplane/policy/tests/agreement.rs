@@ -167,7 +167,9 @@ fn p10_adding_a_resource_changes_no_decision_about_paths_it_does_not_reach() {
             }
         }
     }
-    assert!(std::env::var("SEED").is_ok() || (unrelated > 1000 && related > 1000));
+    assert!(
+        std::env::var("SEED").is_ok() || (unrelated * 1000 > pairs() && related * 1000 > pairs())
+    );
 }
 
 fn with_one_resource_more(
@@ -233,7 +235,7 @@ fn p10_adding_a_system_changes_no_decision_about_other_hosts_and_ports() {
             }
         }
     }
-    assert!(std::env::var("SEED").is_ok() || unrelated > 1000);
+    assert!(std::env::var("SEED").is_ok() || unrelated * 1000 > pairs());
 }
 
 #[test]

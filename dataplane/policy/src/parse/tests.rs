@@ -1,4 +1,6 @@
 //! A rule set read and refused, each problem with the word to mend.
+use proptest::prelude::*;
+
 use super::*;
 use crate::Problem;
 use crate::limits::{DESCRIPTION_BYTES_MAX, FILE_NAME_BYTES_MAX, METHOD_BYTES_MAX, PROBLEMS_MAX};
@@ -563,4 +565,80 @@ fn a_text_above_the_limit_is_refused_before_it_is_read() {
     assert!(parse("r.toml", &text).is_ok());
     text.push('#');
     assert!(parse("r.toml", &text).is_err());
+}
+
+/// A text near to a rule set: some of its bytes, words or lines changed, doubled or taken out.
+fn almost_rules() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        any::<char>().prop_map(String::from),
+        prop::sample::select(vec![
+            "\"",
+            "=",
+            "[",
+            "]",
+            "[[system]]\n",
+            "[[system.resource]]\n",
+            "{",
+            "}",
+            ",",
+            "\n",
+            "true",
+            "80",
+            "-",
+            ":",
+            "http",
+            "%2F",
+            "\\",
+            "'''",
+            "/a",
+            "#",
+            "0x7f.1",
+            "[::1]",
+            "path = \"/x\"\n",
+            ".",
+            "\u{e4}",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    let change = (any::<prop::sample::Index>(), 0_usize..12, piece);
+    prop::collection::vec(change, 1..6).prop_map(|changes| {
+        let mut text: Vec<char> = WHOLE.chars().collect();
+        for (at, cut, piece) in changes {
+            let at = at.index(text.len() + 1);
+            let end = (at + cut).min(text.len());
+            text.splice(at..end, piece.chars());
+        }
+        text.into_iter().collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn a_damaged_text_is_refused_with_places_or_read_as_what_it_says(text in almost_rules()) {
+        match parse("r.toml", &text) {
+            Ok(rules) => {
+                let again = parse("written", &rules.to_string());
+                prop_assert_eq!(again.as_ref(), Ok(&rules));
+                prop_assert!(crate::Table::compile(&rules).is_ok());
+            }
+            Err(problems) => {
+                let lines = text.split('\n').count();
+                prop_assert!(!problems.list().is_empty());
+                for problem in problems.list() {
+                    let line = usize::try_from(problem.line()).unwrap();
+                    prop_assert!((1..=lines).contains(&line), "{}", problem);
+                    let width = text.split('\n').nth(line - 1).unwrap().chars().count();
+                    let column = usize::try_from(problem.column()).unwrap();
+                    prop_assert!((1..=width + 1).contains(&column), "{}", problem);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_without_a_panic(text in any::<String>()) {
+        let _ = parse("r.toml", &text);
+    }
 }
