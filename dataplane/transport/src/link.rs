@@ -777,7 +777,7 @@ const FLUSH_BYTES: usize = 16 * 1024;
 /// Queued frames that are sent at once: more would make requests travel as a convoy.
 const FLUSH_FRAMES: usize = 16;
 /// The timer looks at least this often, and at most as often as its resolution allows.
-const WATCH_MAX: Duration = Duration::from_secs(5);
+const WATCH_MAX: Duration = Duration::from_secs(1);
 const WATCH_MIN: Duration = Duration::from_millis(2);
 /// How long an opener waits for the peer to look at what was opened before.
 const OPEN_WAIT: Duration = Duration::from_secs(5);

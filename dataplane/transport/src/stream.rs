@@ -15,7 +15,7 @@ use adit_tunnel::StreamId;
 
 use crate::Slot;
 use crate::link::Link;
-use crate::piece::Piece;
+use crate::piece::{Piece, total};
 
 /// A stream's two directions.
 pub struct Stream {
@@ -25,6 +25,8 @@ pub struct Stream {
     ended: Cell<bool>,
     // The peer said so, and all before it was taken.
     drained: Cell<bool>,
+    // Received by the holder and not yet given back as consumed.
+    taken: Cell<usize>,
 }
 
 /// What arrived.
@@ -74,6 +76,7 @@ impl Stream {
             id,
             ended: Cell::new(false),
             drained: Cell::new(false),
+            taken: Cell::new(0),
         }
     }
 
@@ -192,6 +195,8 @@ impl Stream {
                     return Poll::Ready(Err(StreamError::Reset));
                 };
                 if !end.inbox.is_empty() {
+                    let bytes = total(&end.inbox);
+                    self.taken.set(self.taken.get() + bytes);
                     into.append(&mut end.inbox);
                     return Poll::Ready(Ok(Received::Data));
                 }
@@ -241,6 +246,8 @@ impl Stream {
 
     /// `bytes` of what was received have gone on: the peer may send as many more.
     pub fn consumed(&self, bytes: usize) {
+        let bytes = bytes.min(self.taken.get());
+        self.taken.set(self.taken.get() - bytes);
         let wants = self.link.with(|core| {
             core.tunnel.consumed(self.id, bytes, clock::now());
             core.tunnel.wants_write()
@@ -274,7 +281,13 @@ impl Drop for Stream {
             let end = core.ends.remove(&self.id);
             let drained =
                 self.drained.get() || end.is_some_and(|end| end.finished && end.inbox.is_empty());
-            if !(self.ended.get() && drained) {
+            if self.ended.get() && drained {
+                // What the holder dropped unread no longer counts against the tunnel.
+                if self.taken.get() > 0 {
+                    core.tunnel
+                        .consumed(self.id, self.taken.get(), clock::now());
+                }
+            } else {
                 core.tunnel.reset(self.id);
             }
             core.tunnel.wants_write()
