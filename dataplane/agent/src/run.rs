@@ -267,3 +267,6 @@ async fn run_shard(index: usize, shared: Arc<Shared>, receiver: Receiver<Message
         Err(error) => tracing::error!(index, %error, "shard has no mailbox"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use adit_proto::refusal::Refusal;
 use adit_runtime::clock;
 use adit_runtime::drain::{Drain, Phase};
 use adit_runtime::journal::Journal;
-use adit_runtime::local::{Notify, Once, either};
+use adit_runtime::local::{Notify, Once};
 use adit_runtime::mailbox::{Inbox, Sender};
 use adit_runtime::resolve::Resolver;
 use adit_runtime::shard::Choice;
@@ -127,6 +127,10 @@ impl Shard {
     ) -> Result<Dialled, Refusal> {
         let failed = |refusal: Refusal, detail: &str| {
             Counters::dial_failed(refusal.reason());
+            let told = format!("{}: {}: {detail}", permit.system_name(), refusal.reason());
+            self.shared
+                .journal
+                .record("backend", &told, clock::unix_now());
             tracing::debug!(%id, system = permit.system_name(), reason = refusal.reason(), detail, "backend not reached");
             refusal
         };
@@ -248,9 +252,18 @@ impl Shard {
     }
 
     async fn cut(&self) {
-        for link in self.all_links() {
-            either(link.close(), monoio::time::sleep(CLOSE_WAIT)).await;
+        let links = self.all_links();
+        for link in &links {
+            let link = Rc::clone(link);
+            monoio::spawn(async move { link.close().await });
         }
+        let closing = async {
+            for link in &links {
+                link.ended().await;
+            }
+        };
+        // A path that takes no last words must not hold the process.
+        let _ = monoio::time::timeout(CLOSE_WAIT, closing).await;
     }
 
     fn all_links(&self) -> Vec<Rc<Link>> {
@@ -270,5 +283,5 @@ impl Drop for Busy {
     }
 }
 
-/// How long one tunnel's close may take.
+/// How long the close of all tunnels may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);

@@ -311,7 +311,8 @@ pub(crate) fn certificates() -> (adit_tls::ClientSettings, adit_tls::ServerSetti
     )
 }
 
-fn settings(tls: adit_tls::ClientSettings) -> Settings {
+/// Settings of an agent without gateways, one shard, defaults elsewhere.
+pub(crate) fn settings(tls: adit_tls::ClientSettings) -> Settings {
     Settings {
         name: "a1".to_owned(),
         subaccount: "acme".to_owned(),

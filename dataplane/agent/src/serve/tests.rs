@@ -285,6 +285,17 @@ fn r12_a_backend_that_is_not_there_or_does_not_answer_has_its_reason() {
             .unwrap();
         let world = World::new(driver, &all_of(&format!("http://{gone}")), |_| {}).await;
         assert_eq!(world.ask(&get("/")).await.reason(), "backend-refused");
+        let told = world
+            .shard
+            .shared
+            .journal
+            .latest("backend")
+            .unwrap()
+            .message;
+        assert!(
+            told.contains("erp.virtual: backend-refused: ") && told.contains(&gone.to_string()),
+            "{told}"
+        );
 
         let world = World::new(driver, &all_of("http://does-not-exist.invalid:80"), |_| {}).await;
         assert_eq!(world.ask(&get("/")).await.reason(), "backend-dns");

@@ -1,0 +1,70 @@
+//! A whole agent in this process: it starts without a gateway, says why it is not ready, and drains.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::settings::Gateway;
+use crate::test_world::{certificates, settings};
+
+fn asked(socket: &Path, path: &str) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn r09_an_agent_without_a_gateway_starts_tries_says_why_and_drains() {
+    let folder = tempfile::tempdir().unwrap();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut settings = settings(certificates().0);
+    settings.state = folder.path().join("state");
+    settings.retry_cap = Duration::from_millis(100);
+    settings.admin.socket = Some(folder.path().join("admin.sock"));
+    settings.gateways = vec![Gateway {
+        host: gone.ip().to_string(),
+        port: gone.port(),
+        text: gone.to_string(),
+    }];
+    let agent = Agent::start(settings).unwrap();
+    let tries = || {
+        agent
+            .shared
+            .journal
+            .latest("dial")
+            .map_or(0, |entry| entry.count)
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while tries() < 3 {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "it gave up after {} tries",
+            tries()
+        );
+        std::thread::yield_now();
+    }
+    let socket = folder.path().join("admin.sock");
+    let ready = asked(&socket, "/readyz");
+    assert!(ready.starts_with("HTTP/1.1 503 "), "{ready}");
+    assert!(
+        ready.contains(&gone.to_string()) && ready.contains("Connection refused"),
+        "{ready}"
+    );
+    assert!(ready.contains("no rules in force"), "{ready}");
+    assert!(asked(&socket, "/healthz").starts_with("HTTP/1.1 200 "));
+    let status = asked(&socket, "/status");
+    assert!(
+        status.contains("\"role\": \"agent\"") && status.contains("\"in_use\""),
+        "{status}"
+    );
+    agent.drain();
+    assert_eq!(agent.wait(), ExitCode::SUCCESS);
+}
