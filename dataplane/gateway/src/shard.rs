@@ -51,11 +51,12 @@ pub(crate) enum Message {
         entry: Arc<Entry>,
     },
     /// An application's connection whose next request needs a tunnel of this shard; `input` is what
-    /// was read of it.
+    /// was read of it, `tries` how often that request was sent before.
     Http {
         socket: TcpStream,
         peer: SocketAddr,
         input: Vec<u8>,
+        tries: u32,
     },
     /// A SOCKS conversation that has been negotiated.
     Socks {
@@ -135,7 +136,8 @@ impl Shard {
                     socket,
                     peer,
                     input,
-                } => listen::http::adopt(&self, socket, peer, input),
+                    tries,
+                } => listen::http::adopt(&self, socket, peer, input, tries),
                 Message::Socks { socket, asked } => listen::socks5::adopt(&self, socket, *asked),
                 Message::Drain => {
                     self.draining.happen();

@@ -64,9 +64,10 @@ impl Watched {
         &self.socket
     }
 
-    /// Waits until the other end has broken the connection. An orderly end of its direction (FIN) is
-    /// no break: it may still read. Never ends when bytes wait to be read.
-    pub async fn broken(&self) -> io::Error {
+    /// Waits until the other end is gone: broken off, or its direction ended (FIN). Somebody who has
+    /// asked and then ends his direction is a client that gave up, as nginx and Envoy take it too.
+    /// Never ends when bytes wait to be read.
+    pub async fn gone(&self) -> io::Error {
         loop {
             if let Err(error) = self.readable().await {
                 return error;
@@ -75,6 +76,12 @@ impl Watched {
                 // The wait was armed for bytes that somebody has taken since.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return error,
+                Ok(0) => {
+                    return io::Error::new(
+                        io::ErrorKind::ConnectionAborted,
+                        "closed by the client",
+                    );
+                }
                 Ok(_) => return std::future::pending().await,
             }
         }

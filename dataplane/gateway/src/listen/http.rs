@@ -42,7 +42,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
                     tracing::warn!(%error, door = "http", "accept failed");
                 })
                 .await;
-            start(&shard, socket, peer, Vec::new(), false);
+            start(&shard, socket, peer, None);
         }
     };
     either(shard.draining.wait(), accepting).await;
@@ -54,14 +54,22 @@ pub(crate) fn adopt(
     socket: std::net::TcpStream,
     peer: SocketAddr,
     input: Vec<u8>,
+    tries: u32,
 ) {
+    let moved = Moved { input, tries };
     match Socket::from_std(socket, Leg::Local) {
-        Ok(socket) => start(shard, socket, peer, input, true),
+        Ok(socket) => start(shard, socket, peer, Some(moved)),
         Err(error) => tracing::debug!(%error, "moved connection was lost"),
     }
 }
 
-fn start(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr, input: Vec<u8>, moved: bool) {
+// What a connection brings from the shard it comes from.
+struct Moved {
+    input: Vec<u8>,
+    tries: u32,
+}
+
+fn start(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr, moved: Option<Moved>) {
     let Some(held) = shard.hold() else {
         return;
     };
@@ -70,8 +78,9 @@ fn start(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr, input: Vec<u8>, mo
         shard.counters.http_connections.increment(1.0);
         let mut connection = Connection {
             wire: Watched::new(socket),
-            input,
-            moved,
+            moved: moved.is_some(),
+            tries: moved.as_ref().map_or(0, |moved| moved.tries),
+            input: moved.map(|moved| moved.input).unwrap_or_default(),
             peer,
         };
         while connection.serve_one(&shard).await == Next::Again {}
@@ -92,6 +101,8 @@ pub(super) struct Connection {
     // Bytes read and not yet used: the head under way, what follows it.
     pub(super) input: Vec<u8>,
     moved: bool,
+    // How often the request under way was sent on another shard.
+    tries: u32,
     peer: SocketAddr,
 }
 
@@ -227,7 +238,7 @@ impl Connection {
             door::route_or_wait(shard, &caller.subaccount, location, self.moved, None).await;
         let (link, entry) = match route {
             Route::Here(link, entry) => (link, entry),
-            Route::Shard(target) => return self.hand_over(shard, target, input),
+            Route::Shard(target) => return self.hand_over(shard, target, input, self.tries),
             Route::Nowhere => {
                 return self
                     .refuse_and_keep(
@@ -303,7 +314,7 @@ impl Connection {
         let mut spill = behind.get(in_body..).unwrap_or_default().to_vec();
         let replayable = body.is_complete();
         let started = clock::now();
-        let mut tries = 0;
+        let mut tries = std::mem::take(&mut self.tries);
         loop {
             tries += 1;
             let attempt = match door::open(shard, &link, &entry).await {
@@ -360,7 +371,7 @@ impl Connection {
                             }
                             Route::Shard(target) => {
                                 shard.counters.retried.increment(1);
-                                return self.hand_over(shard, target, input.to_vec());
+                                return self.hand_over(shard, target, input.to_vec(), tries);
                             }
                             Route::Nowhere => {}
                         }
@@ -407,11 +418,20 @@ impl Connection {
                     stream.finish();
                 }
             }
-            Err(Broken::Wire(self.wire.broken().await))
+            Err(Broken::Wire(self.wire.gone().await))
         };
         let written = Cell::new(false);
         let mut pieces = VecDeque::new();
-        let response = self.response(shard, asking, asked, stream, &mut pieces, started, &written);
+        let response = self.response(
+            shard,
+            asking,
+            asked,
+            stream,
+            &mut pieces,
+            started,
+            &written,
+            &request_whole,
+        );
         let outcome = match exchange(request, response, |broken| !broken.is_stream()).await {
             // The application is gone: so is its request.
             Err(_gone) => {
@@ -455,6 +475,7 @@ impl Connection {
         pieces: &mut VecDeque<Piece>,
         started: Duration,
         written: &Cell<bool>,
+        request_whole: &Cell<bool>,
     ) -> Result<Answer, (Refusal, Retry)> {
         let limit = shard.shared.limits.answer;
         let mut front = Vec::new();
@@ -523,10 +544,11 @@ impl Connection {
             .first_byte
             .record((clock::now().saturating_sub(started)).as_secs_f64());
         shard.counters.responded(head.status);
-        let reusable = head.framing != Framing::UntilClose;
+        // An answer that overtakes its request ends the connection, and says so.
+        let keep = asking.keep_alive && request_whole.get();
         let mut body = Body::new(head.framing, &Limits::RESPONSES);
         out.clear();
-        let keeps = head.write_for_client(&front, asking.keep_alive && reusable, &mut out);
+        let keeps = head.write_for_client(&front, keep, &mut out);
         let behind = front.get(head.head_bytes..).unwrap_or_default();
         let step = body
             .advance(behind)
@@ -547,13 +569,14 @@ impl Connection {
         Ok(Answer::Whole { reusable: keeps })
     }
 
-    fn hand_over(&self, shard: &Rc<Shard>, target: usize, input: Vec<u8>) -> Next {
+    fn hand_over(&self, shard: &Rc<Shard>, target: usize, input: Vec<u8>, tries: u32) -> Next {
         if let Ok(socket) = self.wire.socket().detach() {
             shard.counters.moved.increment(1);
             let message = Message::Http {
                 socket,
                 peer: self.peer,
                 input,
+                tries,
             };
             // A full mailbox closes the connection: the other shard has more than it can do.
             if let Some(mailbox) = shard.shared.mailboxes.get(target) {
