@@ -33,8 +33,11 @@ head -c 1000000000 /dev/zero >www/data/1g
 port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
 nginx_port=$(port) tunnel_port=$(port) http_port=$(port) socks_port=$(port) admin_port=$(port)
 
+# The folder is private, so nginx must not change its user.
+user=""
+[ "$(id -u)" = 0 ] && user="user root;"
 cat >nginx.conf <<N
-daemon off; worker_processes 1; error_log $work/nginx.log; pid $work/nginx.pid;
+$user daemon off; worker_processes 1; error_log $work/nginx.log; pid $work/nginx.pid;
 events { worker_connections 4000; }
 http {
   access_log off; keepalive_requests 100000000; client_max_body_size 0; sendfile on;
@@ -42,8 +45,7 @@ http {
   uwsgi_temp_path $work/tmp; scgi_temp_path $work/tmp;
   server {
     listen 127.0.0.1:$nginx_port; root $work/www;
-    location /up { client_body_buffer_size 1m; proxy_request_buffering off; proxy_pass http://127.0.0.1:$nginx_port/sink; }
-    location /sink { client_body_in_file_only off; return 204; }
+    location /up { dav_methods PUT; create_full_put_path on; }
   }
 }
 N
@@ -140,6 +142,7 @@ for round in $(seq "$rounds"); do
     after=$(cpu)
     awk -v a="$after" -v b="$before" 'BEGIN { print a - b }' >>up.cpu
 done
+rm -rf www/up
 rss() { awk '/VmRSS/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status"; }
 
 printf '\n%s, %s cores, Linux %s; medians of %s rounds; gateway and agent with one shard each\n\n' \
