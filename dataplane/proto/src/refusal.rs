@@ -144,6 +144,8 @@ refusals! {
         "Only the command CONNECT is supported.";
     AddressUnsupported = 71, "address-unsupported", 400, 8,
         "Only host names and IPv4 addresses are supported.";
+    BodyTimeout = 72, "body-timeout", 408, 1,
+        "The request body stopped arriving.";
 
     // Behind the agent.
     BackendUnreachable = 80, "backend-unreachable", 502, 4,

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -433,10 +434,27 @@ impl Connection {
             &request_whole,
         );
         let outcome = match exchange(request, response, |broken| !broken.is_stream()).await {
-            // The application is gone: so is its request.
-            Err(_gone) => {
+            Err(broken) => {
                 stream.reset();
-                return Attempt::Gone;
+                return match broken {
+                    _ if written.get() => Attempt::Gone,
+                    Broken::WireBody(error) => {
+                        if let Some(class) = error.smuggling() {
+                            Counters::smuggling(class.name());
+                        }
+                        Attempt::Refused(error.refusal(), Retry::Never)
+                    }
+                    Broken::Wire(error) if error.kind() == io::ErrorKind::TimedOut => {
+                        Attempt::Refused(Refusal::BodyTimeout, Retry::Never)
+                    }
+                    // The application is gone: so is its request.
+                    Broken::Wire(_)
+                    | Broken::Stream(_)
+                    | Broken::StreamBody(_)
+                    | Broken::WireCut
+                    | Broken::StreamCut
+                    | _ => Attempt::Gone,
+                };
             }
             Ok((_, outcome)) => outcome,
         };
