@@ -177,9 +177,11 @@ pub(crate) fn to_walk<'s>(
             return found(*leaf, WhyNot::Parameters);
         }
     }
-    let sibling = next
-        .and_then(|raw| comparable(raw, &mut room))
-        .and_then(|segment| likest_child(tree, walk.node, segment));
+    // A segment too long to be any rule's is like none of them.
+    let sibling = next.and_then(|raw| {
+        let segment = comparable(raw, &mut room).unwrap_or_default();
+        likest_child(tree, walk.node, segment)
+    });
     let told = |leaf: &Leaf| Told {
         rule: rule_segment(resource_at(system, leaf.resource), walk.depth),
         request: next.map(quoted).unwrap_or_default(),
@@ -200,15 +202,8 @@ pub(crate) fn to_walk<'s>(
     {
         return found(leaf, WhyNot::Above);
     }
-    if let Some((leaf, likeness)) = &sibling {
-        return found(*leaf, told(leaf).why(*likeness));
-    }
-    if let Some((node, _)) = walk.last_with_leaves
-        && let Some(leaf) = tree.leaves(node).first()
-    {
-        return found(*leaf, WhyNot::Below);
-    }
-    None
+    let (leaf, likeness) = sibling.as_ref()?;
+    found(*leaf, told(leaf).why(*likeness))
 }
 
 /// The differing segment, as the rule and as the request have it.

@@ -90,8 +90,6 @@ pub(crate) struct Walk<'a> {
     pub(crate) node: NodeIndex,
     pub(crate) depth: usize,
     pub(crate) rest: Segments<'a>,
-    /// The last node on the way at which a resource ends, and its depth.
-    pub(crate) last_with_leaves: Option<(NodeIndex, usize)>,
 }
 
 impl Tree {
@@ -111,16 +109,11 @@ impl Tree {
             node: root,
             depth: 0,
             rest,
-            last_with_leaves: None,
         };
         loop {
             // What is considered later is more specific: deeper, without parameters, and at one node in the order of
             // its leaves.
-            let leaves = self.leaves(walk.node);
-            if !leaves.is_empty() {
-                walk.last_with_leaves = Some((walk.node, walk.depth));
-            }
-            for leaf in leaves {
+            for leaf in self.leaves(walk.node) {
                 if leaf.reaches(rest.remainder()) {
                     walk.consider(leaf, ask, system);
                 }
@@ -383,11 +376,14 @@ impl Seed {
     }
 }
 
+/// In this crate's own tests all but four hashes collide, so that what tells names apart then is tested all the time.
+const HASH_MASK: u32 = if cfg!(test) { 3 } else { u32::MAX };
+
 fn hash(segment: &[u8]) -> u32 {
     let [a, b, c, d, ..] = FixedState::with_seed(0x61_64_69_74)
         .hash_one(segment)
         .to_be_bytes();
-    u32::from_be_bytes([a, b, c, d])
+    u32::from_be_bytes([a, b, c, d]) & HASH_MASK
 }
 
 fn index(position: usize) -> u32 {

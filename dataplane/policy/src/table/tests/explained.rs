@@ -73,6 +73,14 @@ fn a_denial_says_which_rule_came_closest_and_why_it_did_not_match() {
 }
 
 #[test]
+fn a_segment_too_long_to_be_any_rules_is_told_all_the_same() {
+    let path = format!("/sap/opu/odata/{}", "%61".repeat(5000));
+    let told = why(&http("erp.virtual", 80, "GET", &path));
+    assert!(told.contains("is not `%61%61"), "{told}");
+    assert!(told.len() < 1000, "{told}");
+}
+
+#[test]
 fn a_denial_of_an_ambiguous_path_names_the_byte() {
     let denial = snapshot()
         .decide(&http("erp.virtual", 80, "GET", "/ping/../x"))
