@@ -19,6 +19,7 @@ use adit_proto::http::{HeadError, Limits, RequestHead};
 use adit_proto::refusal::Refusal;
 use adit_relay::gather::{self, Gathered};
 use adit_runtime::clock;
+use adit_runtime::local::yield_now;
 use adit_transport::piece::total;
 use adit_transport::{Piece, Received, Stream};
 
@@ -47,7 +48,11 @@ pub(crate) async fn run(shard: Rc<Shard>, stream: Stream) {
     };
     match ended {
         Ended::Finished => linger(&stream, &mut pieces).await,
-        Ended::Broken => stream.reset(),
+        Ended::Broken => {
+            // A reset drops what is queued: what the backend said before it broke off leaves first.
+            yield_now().await;
+            stream.reset();
+        }
     }
 }
 
