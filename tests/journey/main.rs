@@ -1,0 +1,22 @@
+//! Stories through real programs, real sockets and real peers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking; its helpers are as much test as it is"
+)]
+
+mod backends;
+mod bulk;
+mod connections;
+mod demo;
+mod fetch;
+mod https;
+mod messages;
+mod opaque;
+mod outages;
+mod proxies;
+mod refusals;
+mod restarts;
+mod rules;
+mod settings;
+mod upgrade;
