@@ -240,6 +240,28 @@ fn h03_a_chunked_body_that_reads_in_two_ways_is_refused() {
 }
 
 #[test]
+fn h03_a_chunk_extension_beyond_its_budget_is_refused_however_it_arrives() {
+    let (world, mirror) = world();
+    for length in [5000, 100_000] {
+        let long = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(length));
+        let response = world
+            .exchange(post(&world, "Transfer-Encoding: chunked\r\n", &long))
+            .unwrap();
+        assert_eq!(
+            (response.status, response.refusal()),
+            (400, "body-framing"),
+            "{length}"
+        );
+        assert!(response.closes());
+    }
+    assert!(
+        mirror.requests().is_empty(),
+        "no backend has seen a whole request"
+    );
+    assert!(rejected(&world) >= 2.0);
+}
+
+#[test]
 fn h03_a_million_one_byte_chunks_are_too_many() {
     let (world, mirror) = world();
     let mut connection = world.connect();

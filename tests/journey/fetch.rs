@@ -1,6 +1,9 @@
 //! An application fetches from nginx, with the clients and credentials it has.
 
+use std::time::Duration;
+
 use adit_tests::curl::Curl;
+use adit_tests::wait::until;
 use adit_tests::{Nginx, Rules, World, on_both_drivers};
 
 on_both_drivers! {
@@ -12,6 +15,8 @@ on_both_drivers! {
         let outcome = Curl::new(&["-f", "-x", &proxy, "--proxy-header", &authorization, "http://web.virtual/1k"]).run();
         assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
         assert_eq!(outcome.stdout, std::fs::read(nginx.path("1k")).unwrap());
+        // nginx writes its log behind the answer.
+        until("nginx has written its log", Duration::from_secs(10), || !nginx.access_log().is_empty());
         assert_eq!(nginx.access_log(), ["200 \"GET /1k HTTP/1.1\" 1024"]);
     }
 }

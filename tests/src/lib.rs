@@ -4,6 +4,7 @@
 //! [`World`] starts `aditd gateway`, `aditd agent` and has `adit` make keys, tokens and rules for
 //! them. Nothing here shares code with what it tests: HTTP, SOCKS5 and frames are written and read by
 //! hand. What is expected is said by the tests.
+#![forbid(unsafe_code)]
 #![allow(
     clippy::panic,
     reason = "whoever supports tests reports by panicking, as the tests do"

@@ -18,7 +18,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, ServerConfig,
+    ClientConfig, ClientConnection, Connection, DigitallySignedStruct, RootCertStore, ServerConfig,
     ServerConnection, SignatureScheme, StreamOwned,
 };
 
@@ -351,6 +351,21 @@ impl Peer {
     /// When the system refuses.
     pub fn patience(&self, limit: Duration) -> io::Result<()> {
         self.socket().set_read_timeout(Some(limit))
+    }
+
+    /// What it is made of: TLS, the socket, and plaintext that was read and not yet used.
+    #[must_use]
+    pub fn into_parts(self) -> (Connection, TcpStream, Vec<u8>) {
+        match self.tls {
+            Tls::Agent(tls) => {
+                let (connection, socket) = tls.into_parts();
+                (Connection::Client(connection), socket, self.buffer)
+            }
+            Tls::Gateway(tls) => {
+                let (connection, socket) = tls.into_parts();
+                (Connection::Server(connection), socket, self.buffer)
+            }
+        }
     }
 
     /// The socket below.

@@ -2,6 +2,7 @@
 //!
 //! Reads the configuration, raises the limit of descriptors, starts the role and ends with its exit code.
 //! What a role does is its crate's.
+#![forbid(unsafe_code)]
 
 use std::fmt::Display;
 use std::io::Write;

@@ -141,7 +141,7 @@ impl Shard {
         let limit = self.shared.backend.connect_timeout;
         let mut outcome = dial(permit, anchors, &self.shared.resolver, limit).await;
         if outcome.as_ref().is_err_and(|error| error.exhausted) && self.pool.kept() > 0 {
-            // Without descriptors, quiet connections give way to a request that waits (hostile-world R-10).
+            // Without descriptors, quiet connections give way to a request that waits (row R-10 of docs/hostile.md).
             self.pool.clear();
             outcome = dial(permit, anchors, &self.shared.resolver, limit).await;
         }

@@ -174,7 +174,7 @@ impl core::error::Error for Error {}
 pub enum OpenError {
     /// The peer went away: it drains, or closes.
     PeerWentAway,
-    /// All ids of our parity were used; this session must be replaced.
+    /// All ids of our parity were used; the session must be replaced.
     IdsExhausted,
     /// As many streams as `streams_max` are open.
     TooManyStreams,

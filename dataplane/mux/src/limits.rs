@@ -34,11 +34,17 @@ pub(crate) const TINY_FRAME_BYTES: u32 = 16;
 /// Glitch units by what the peer did. A tiny data frame, or a window update we did not earn, is
 /// the unit; what has no use at all costs more.
 pub(crate) mod cost {
+    /// A data frame below 16 bytes, or a window update that was not earned: 1 unit, no memory.
     pub(crate) const TINY: u32 = 1;
+    /// A frame for a stream that is gone: 1 unit, because honest peers race with a reset; no memory.
     pub(crate) const DEAD_STREAM: u32 = 1;
+    /// A data frame without payload, flag or purpose: 4 units, because it has no use; no memory.
     pub(crate) const EMPTY: u32 = 4;
+    /// A frame that means nothing where it stands: 16 units, because no known peer sends it; no memory.
     pub(crate) const ODD: u32 = 16;
+    /// Payload behind a FIN or a reset of the peer's own: 16 units, because it breaks its own word; no memory.
     pub(crate) const LATE_DATA: u32 = 16;
+    /// A ping: 64 units, because it makes us write; no memory.
     pub(crate) const PING: u32 = 64;
 }
 
@@ -69,8 +75,8 @@ pub struct Settings {
     /// Bytes by which all receive windows of the session together may exceed their initial
     /// 256 KiB. Default 32 MiB. Not memory by itself: bounded by `session_buffer_bytes`.
     pub session_window_bytes: usize,
-    /// The same for all sessions that share this budget. Default 256 MiB, of this session alone
-    /// until the caller shares one.
+    /// The same for all sessions that share this budget. Default 256 MiB, of one session alone
+    /// until the caller shares it.
     pub budget: Arc<Budget>,
     /// Bytes received and not yet consumed, all streams. Default 64 MiB. From 3/4 of it new
     /// streams of the peer are refused; a frame that would exceed it costs the stream that holds

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_thumbprint_is_that_of_rfc_8037() {
+    fn the_thumbprint_is_that_of_rfc8037() {
         // RFC 8037, appendix A.1 and A.3.
         let seed = URL_SAFE_NO_PAD
             .decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")

@@ -1,7 +1,7 @@
 //! From a permit to a connection: name, address, TCP, TLS. No permit, no call.
 //!
 //! The name is resolved once and what came of it is judged and dialled, so a name that leads elsewhere
-//! the next time cannot lead past the check (hostile-world P-08). Trying again is the caller's affair.
+//! the next time cannot lead past the check (row P-08 of docs/hostile.md). Trying again is the caller's affair.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -1,3 +1,6 @@
+//! The record layer against known answers, every split and every flipped bit; what follows a record
+//! is `records`' affair.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -56,7 +59,7 @@ fn hex(text: &str) -> Vec<u8> {
 
 /// RFC 8448, section 3: the client's first application data record.
 #[test]
-fn the_record_of_rfc_8448_is_sealed_to_the_last_byte_and_opens() {
+fn the_record_of_rfc8448_is_sealed_to_the_last_byte_and_opens() {
     let key = || {
         TrafficKey::from_parts(
             Suite::Aes128Gcm,

@@ -1,3 +1,6 @@
+//! Both ends of a connection behind the handshake: key updates, alerts, limits. Sockets and foreign
+//! peers are in `tests/`.
+
 use super::*;
 use crate::support::{Received, World, receive, seal, slot};
 

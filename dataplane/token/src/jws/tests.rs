@@ -53,7 +53,7 @@ fn open_any(token: &str) -> Result<Vec<u8>, TokenError> {
 }
 
 #[test]
-fn the_examples_of_rfc_7515_open() {
+fn the_examples_of_rfc7515_open() {
     // The octets of appendix A.2.1, written there with line breaks inside the object.
     let payload =
         b"{\"iss\":\"joe\",\r\n \"exp\":1300819380,\r\n \"http://example.com/is_root\":true}";
@@ -63,7 +63,7 @@ fn the_examples_of_rfc_7515_open() {
 }
 
 #[test]
-fn the_example_of_rfc_8037_opens() {
+fn the_example_of_rfc8037_opens() {
     assert_eq!(open_any(EDDSA).unwrap(), b"Example of Ed25519 signing");
 }
 

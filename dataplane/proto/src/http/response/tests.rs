@@ -114,7 +114,7 @@ fn h04_the_body_ends_as_its_framing_and_the_request_say() {
 }
 
 #[test]
-fn h04_an_answer_without_body_says_how_long_it_would_have_been_where_rfc_9110_lets_it() {
+fn h04_an_answer_without_body_says_how_long_it_would_have_been_where_rfc9110_lets_it() {
     let written = |text: &str| {
         let mut out = Vec::new();
         parse_for(text, true).write_for_gateway(text.as_bytes(), &REWRITE, &mut out);
