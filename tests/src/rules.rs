@@ -70,6 +70,15 @@ impl Rules {
     }
 }
 
+impl std::str::FromStr for Rules {
+    type Err = std::convert::Infallible;
+
+    /// Takes text as it is.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
 impl Display for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

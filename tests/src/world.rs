@@ -194,6 +194,7 @@ pub struct Node {
     pub config: Config,
     driver: Driver,
     descriptors: Option<usize>,
+    environment: Vec<(String, String)>,
     // Ends before the folder with its log does.
     process: Option<Process>,
     scratch: Scratch,
@@ -217,6 +218,7 @@ impl Node {
             config,
             driver,
             descriptors: None,
+            environment: Vec::new(),
             scratch,
             process: None,
         }
@@ -276,6 +278,11 @@ impl Node {
         });
     }
 
+    /// Sets a variable of its environment from the next start on.
+    pub fn environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// From the next start on it may have so many descriptors and no more.
     pub fn limit_descriptors(&mut self, most: usize) {
         self.descriptors = Some(most);
@@ -302,6 +309,7 @@ impl Node {
         for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
             command.env_remove(name).env_remove(name.to_uppercase());
         }
+        command.envs(self.environment.iter().cloned());
         match self.driver {
             Driver::IoUring => command.env_remove("ADITD_DRIVER"),
             Driver::Epoll => command.env("ADITD_DRIVER", "epoll"),
