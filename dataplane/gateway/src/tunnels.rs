@@ -61,7 +61,7 @@ async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
         },
     )
     .await;
-    let (admitted, registration) = match (opened, placed) {
+    let (admitted, mut registration) = match (opened, placed) {
         (Ok(admitted), Some(registration)) => (admitted, registration),
         (Ok(_), None) => return,
         (Err(error), _) => {
@@ -78,6 +78,7 @@ async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
             return;
         }
     };
+    registration.suite = admitted.tunnel.peer().suite;
     let target = registration.shard;
     let entry = shared.directory.register(registration);
     if target == shard.index {
@@ -146,6 +147,7 @@ fn judge(
         instance: hello.instance,
         software: hello.software.clone(),
         peer: from.to_string(),
+        // Known when the greeting is over.
         suite: "",
         since_unix: clock::unix_now(),
     };
