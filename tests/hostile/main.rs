@@ -11,7 +11,6 @@ mod identity;
 mod paths;
 mod requests;
 mod responses;
-mod secrets;
 mod slow;
 mod socks;
 mod tokens;
