@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use adit_policy::{Permit, Request, Snapshot};
-use adit_runtime::local::{Notify, yield_now};
+use adit_runtime::local::Notify;
+use adit_runtime::pace::yield_now;
 use slab::Slab;
 
 use crate::limits::JUDGED_A_TURN;

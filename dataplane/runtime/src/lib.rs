@@ -13,6 +13,7 @@ pub mod local;
 pub mod logging;
 pub mod mailbox;
 pub mod metrics;
+pub mod pace;
 pub mod resolve;
 pub mod settings;
 pub mod shard;

@@ -176,23 +176,6 @@ impl<T> Asked<T> {
     }
 }
 
-/// Lets the other ready tasks of this shard run first. Costs one small task.
-pub async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|cx| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        // Woken by a task that stands behind all that are ready: monoio puts a task that wakes itself
-        // to the front of its queue, where it would run again before anybody else.
-        let waker = cx.waker().clone();
-        drop(monoio::spawn(async move { waker.wake() }));
-        Poll::Pending
-    })
-    .await;
-}
-
 /// Which of two futures ended first.
 #[derive(Debug)]
 #[expect(
@@ -257,6 +240,7 @@ pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pace::yield_now;
 
     fn run<F: Future>(future: F) -> F::Output {
         crate::shard::run_here(crate::shard::Driver::Epoll, future).expect("an epoll driver")
@@ -294,31 +278,6 @@ mod tests {
             })
             .await;
             assert!(once.has_happened());
-        });
-    }
-
-    #[test]
-    fn whoever_yields_goes_on_after_those_who_were_ready() {
-        run(async {
-            let order = Rc::new(RefCell::new(Vec::new()));
-            let start = Rc::new(Once::new());
-            let tasks: Vec<_> = (0..3)
-                .map(|name| {
-                    let (order, start) = (Rc::clone(&order), Rc::clone(&start));
-                    monoio::spawn(async move {
-                        start.wait().await;
-                        order.borrow_mut().push(name);
-                        yield_now().await;
-                        order.borrow_mut().push(name + 10);
-                    })
-                })
-                .collect();
-            yield_now().await;
-            start.happen();
-            for task in tasks {
-                task.await;
-            }
-            assert_eq!(*order.borrow(), [0, 1, 2, 10, 11, 12]);
         });
     }
 

@@ -76,6 +76,10 @@ pub fn choose(wish: Option<&str>) -> Result<Choice, String> {
 /// # Errors
 /// When the driver cannot be made.
 pub fn run_here<F: Future>(driver: Driver, future: F) -> io::Result<F::Output> {
+    let future = async {
+        crate::pace::begin();
+        future.await
+    };
     match driver {
         Driver::IoUring => monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
             .enable_timer()

@@ -17,7 +17,8 @@ use std::time::Duration;
 use adit_mux::{Budget, OpenError};
 use adit_runtime::buffer::{Buffer, Class};
 use adit_runtime::clock;
-use adit_runtime::local::{Notify, Once, yield_now};
+use adit_runtime::local::{Notify, Once};
+use adit_runtime::pace::yield_now;
 use adit_tunnel::{Batch, Error, Event, GoAwayCode, Peer, StreamId};
 
 use crate::piece::{self, Piece};

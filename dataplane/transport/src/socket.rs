@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use adit_runtime::pace;
 use monoio::net::TcpStream;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
@@ -164,10 +165,12 @@ impl Wire for Socket {
     // `relaxed = false`: on epoll monoio then asks poll(2) once, which also corrects a readiness
     // that our direct calls have used up.
     async fn readable(&self) -> io::Result<()> {
+        pace::step().await;
         self.stream.readable(false).await
     }
 
     async fn writable(&self) -> io::Result<()> {
+        pace::step().await;
         self.stream.writable(false).await
     }
 

@@ -19,7 +19,7 @@ use adit_proto::http::{HeadError, Limits, RequestHead};
 use adit_proto::refusal::Refusal;
 use adit_relay::gather::{self, Gathered};
 use adit_runtime::clock;
-use adit_runtime::local::yield_now;
+use adit_runtime::pace::yield_now;
 use adit_transport::piece::total;
 use adit_transport::{Piece, Received, Stream};
 
