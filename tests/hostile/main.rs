@@ -11,6 +11,7 @@ mod identity;
 mod paths;
 mod requests;
 mod responses;
+mod secrets;
 mod slow;
 mod socks;
 mod tokens;
