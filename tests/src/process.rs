@@ -193,7 +193,15 @@ impl Drop for Process {
         self.kill();
         if std::thread::panicking() {
             eprintln!("{}", self.last_lines());
+            return;
         }
+        // Whatever else a test looks at, none may pass over a program that panicked.
+        assert!(
+            !self.log().contains("panicked at"),
+            "{} panicked\n{}",
+            self.name,
+            self.last_lines()
+        );
     }
 }
 

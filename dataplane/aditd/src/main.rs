@@ -62,11 +62,22 @@ enum Role {
 }
 
 fn main() -> ExitCode {
+    die_of_any_panic();
     match Arguments::parse().command {
         Command::Gateway { config } => gateway(&config),
         Command::Agent { config } => agent(&config),
         Command::Check { role, config } => check(role, &config),
     }
+}
+
+// A shard that panicked would leave its connections open and silent: never connected but dead. Optimised builds abort
+// by themselves; whoever supervises the process starts it anew.
+fn die_of_any_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        std::process::abort();
+    }));
 }
 
 fn gateway(config: &Path) -> ExitCode {
