@@ -2,6 +2,7 @@
 //!
 //! This file is the stage: writing raw frames, reading what a session wrote, collecting events.
 
+mod costs;
 mod ending;
 mod fair;
 mod flood;
