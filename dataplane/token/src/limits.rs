@@ -64,12 +64,6 @@ pub const NAME_BYTES_MAX: usize = 256;
 /// 64: enough to recognise a misspelt issuer. Worst-case memory: 256 B for each error.
 pub const QUOTED_CHARS_MAX: usize = 64;
 
-/// Verified tokens kept by one cache unless the gateway says otherwise.
-///
-/// 4096: more clients than one shard serves at a time. Worst-case memory: 4096 x (32 B hash + two
-/// map slots + 1 KiB caller) = under 5 MiB for each shard.
-pub const CACHED_TOKENS: usize = 4096;
-
 const _: () = assert!(
     TOKEN_BYTES_MAX <= TOKEN_BYTES_CEILING,
     "the default is allowed"

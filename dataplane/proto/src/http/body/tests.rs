@@ -227,6 +227,24 @@ fn h03_a_million_chunks_of_one_byte_are_refused_long_before_their_end() {
 }
 
 #[test]
+fn h03_the_last_byte_of_surplus_framing_passes_and_one_more_does_not() {
+    // Nine chunks of one byte and the last chunk: 9 x 5 + 5 bytes of framing, of which 9 x 2 are paid for.
+    let text = format!("{}0\r\n\r\n", "1\r\nx\r\n".repeat(9));
+    for (chunk_overhead_bytes, expected) in [
+        (32, Ok(true)),
+        (31, Err(BodyError::Smuggling(Smuggling::ChunkOverhead))),
+    ] {
+        let limits = Limits {
+            chunk_overhead_bytes,
+            ..Limits::default()
+        };
+        let mut body = Body::new(Framing::Chunked, &limits);
+        let read = body.advance(text.as_bytes()).map(|read| read.complete);
+        assert_eq!(read, expected, "{chunk_overhead_bytes}");
+    }
+}
+
+#[test]
 fn h03_sensible_chunks_never_run_out_of_budget() {
     let chunk = format!("400\r\n{}\r\n", "x".repeat(1024));
     let mut body = chunked();
