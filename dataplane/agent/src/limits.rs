@@ -50,9 +50,6 @@ pub(crate) const SYSTEM_LABELS_MAX: usize = 100;
 /// Bytes of a CA file. Default 1 MiB: five times the bundle of a whole operating system.
 pub(crate) const CA_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Bytes of the first frame of an answer: what one record of the tunnel carries.
-pub(crate) const ANSWER_FRONT_BYTES: usize = 4096;
-
 /// Interim responses (1xx) before the final one. Default 32: a backend that says `102 Processing` every
 /// second for half a minute.
 pub(crate) const INTERIM_MAX: u32 = 32;

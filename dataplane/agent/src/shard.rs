@@ -285,3 +285,57 @@ impl Drop for Busy {
 
 /// How long the close of all tunnels may take.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_world::{Backend, World, all_of, on_both_drivers};
+
+    #[test]
+    fn a_drain_waits_for_a_request_that_comes_within_its_grace_and_for_no_later_one() {
+        assert_eq!(DRAIN_GRACE, Duration::from_millis(100));
+        on_both_drivers(async |driver| {
+            for (comes_after, is_waited_for) in [(DRAIN_GRACE / 2, true), (DRAIN_GRACE * 2, false)]
+            {
+                let world = World::new(driver, "", |_| {}).await;
+                let shard = Rc::clone(&world.shard);
+                monoio::spawn(async move { shard.finish().await });
+                monoio::time::sleep(comes_after).await;
+                let busy = world.shard.busy();
+                monoio::time::sleep(DRAIN_GRACE * 2).await;
+                assert_eq!(world.shard.drained.get(), !is_waited_for, "{comes_after:?}");
+                drop(busy);
+                while !world.shard.drained.get() {
+                    monoio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_quiet_backend_connection_is_closed_at_the_next_look_a_second_apart() {
+        assert_eq!(POOL_SWEEP_EVERY, Duration::from_secs(1));
+        on_both_drivers(async |driver| {
+            let backend = Backend::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            let rules = all_of(&format!("http://{}", backend.address));
+            let world = World::new(driver, &rules, |backend| {
+                backend.idle_timeout = Duration::from_millis(1);
+            })
+            .await;
+            let shard = Rc::clone(&world.shard);
+            monoio::spawn(async move { shard.sweep().await });
+            let request = "GET / HTTP/1.1\r\nhost: erp.virtual\r\n\r\n";
+            assert!(
+                world
+                    .ask(request)
+                    .await
+                    .whole()
+                    .starts_with("HTTP/1.1 200 ")
+            );
+            monoio::time::sleep(POOL_SWEEP_EVERY / 2).await;
+            assert_eq!(world.shard.pool.kept(), 1);
+            monoio::time::sleep(POOL_SWEEP_EVERY).await;
+            assert_eq!(world.shard.pool.kept(), 0);
+        });
+    }
+}

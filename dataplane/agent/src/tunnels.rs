@@ -110,26 +110,13 @@ async fn keep(shard: Rc<Shard>, place: Place) {
                 if !shared.drain.is_serving() {
                     break;
                 }
-                let held = clock::now().saturating_sub(up_at) >= TUNNEL_HELD;
-                if held {
-                    backoff.succeeded();
+                let is_draining = ended.is_none();
+                if is_draining {
+                    shared.board.drains(id);
                 }
-                match ended {
-                    // The gateway drains: the next tunnel is wanted before this one is gone.
-                    None => {
-                        shared.board.drains(id);
-                        last_reason = Some("the gateway is going away".to_owned());
-                        if held {
-                            Duration::ZERO
-                        } else {
-                            backoff.next_wait()
-                        }
-                    }
-                    Some(reason) => {
-                        last_reason = Some(reason);
-                        backoff.next_wait()
-                    }
-                }
+                last_reason = ended.or_else(|| Some("the gateway is going away".to_owned()));
+                let lasted = clock::now().saturating_sub(up_at);
+                wait_after(lasted, is_draining, &mut backoff)
             }
             Err(error) => {
                 let reason = error.to_string();
@@ -155,6 +142,19 @@ async fn keep(shard: Rc<Shard>, place: Place) {
         either(shard.draining.wait(), monoio::time::sleep(wait)).await;
     }
     shared.board.leave(place);
+}
+
+// How long a place waits when its tunnel, after `lasted`, takes nothing new.
+fn wait_after(lasted: Duration, is_draining: bool, backoff: &mut Backoff) -> Duration {
+    let held = lasted >= TUNNEL_HELD;
+    if held {
+        backoff.succeeded();
+    }
+    if held && is_draining {
+        // The gateway drains: the next tunnel is wanted before this one is gone.
+        return Duration::ZERO;
+    }
+    backoff.next_wait()
 }
 
 // Puts a tunnel to work and under watch until its end, whatever its place does meanwhile.
@@ -394,6 +394,58 @@ mod tests {
     use adit_proto::refusal::Refusal;
 
     use super::*;
+    use crate::test_world::{World, on_both_drivers};
+
+    #[test]
+    fn r09_a_tunnel_that_held_five_seconds_was_a_success_and_a_shorter_one_a_failure_more() {
+        assert_eq!(TUNNEL_HELD, Duration::from_secs(5));
+        let short = TUNNEL_HELD - Duration::from_nanos(1);
+        let failing = || {
+            let mut backoff = Backoff::new(Duration::from_secs(10), 1);
+            backoff.next_wait();
+            backoff.next_wait();
+            backoff
+        };
+        // After `lasted`: whether there is a wait, and failures in a row with this one.
+        for (lasted, is_draining, waits, failures) in [
+            (TUNNEL_HELD, true, false, 0),
+            (TUNNEL_HELD, false, true, 1),
+            (short, true, true, 3),
+            (short, false, true, 3),
+        ] {
+            let mut backoff = failing();
+            let wait = wait_after(lasted, is_draining, &mut backoff);
+            assert_eq!(
+                (!wait.is_zero(), backoff.failures()),
+                (waits, failures),
+                "{lasted:?}, draining: {is_draining}"
+            );
+        }
+    }
+
+    #[test]
+    fn status_tells_the_facts_of_a_tunnel_anew_every_second() {
+        assert_eq!(FACTS_EVERY, Duration::from_secs(1));
+        on_both_drivers(async |driver| {
+            let world = World::new(driver, "", |_| {}).await;
+            let place = Place {
+                gateway: 0,
+                number: 0,
+            };
+            up(&world.shard, place, "gw:8443", &world.gateway);
+            let streams = || {
+                let rows = world.shard.shared.board.rows();
+                rows.first()
+                    .and_then(|row| row.facts.as_ref())
+                    .map(|facts| facts.streams)
+            };
+            let _stream = world.gateway.open().await.unwrap();
+            monoio::time::sleep(FACTS_EVERY / 2).await;
+            assert_eq!(streams(), Some(0), "as it was when the tunnel came up");
+            monoio::time::sleep(FACTS_EVERY).await;
+            assert_eq!(streams(), Some(1));
+        });
+    }
 
     #[test]
     fn places_are_asked_for_once_and_never_taken_back() {

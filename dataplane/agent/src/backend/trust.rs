@@ -219,6 +219,30 @@ mod tests {
     }
 
     #[test]
+    fn a_ca_file_of_one_mebibyte_is_read_and_one_byte_more_is_refused() {
+        assert_eq!(CA_FILE_BYTES_MAX, 1 << 20);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let mut pem = certificate();
+        // What stands before and behind a certificate is commentary (RFC 7468, section 2).
+        let room = usize::try_from(CA_FILE_BYTES_MAX).unwrap() - pem.len();
+        pem.push_str(&"\n".repeat(room));
+        let problems = |pem: &str| {
+            std::fs::write(&path, pem).unwrap();
+            Trust::read(&snapshot(path.to_str().unwrap()), &TlsRoots::System).problems()
+        };
+        assert_eq!(problems(&pem), Vec::<String>::new());
+        pem.push('\n');
+        let refused = problems(&pem);
+        assert_eq!(refused.len(), 1);
+        assert!(
+            refused[0].ends_with("larger than 1048576 bytes; is this the file?"),
+            "{}",
+            refused[0]
+        );
+    }
+
+    #[test]
     fn a_missing_empty_or_relative_ca_file_is_told_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let empty = folder.path().join("empty.pem");

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -67,4 +68,34 @@ fn r09_an_agent_without_a_gateway_starts_tries_says_why_and_drains() {
     );
     agent.drain();
     assert_eq!(agent.wait(), ExitCode::SUCCESS);
+}
+
+fn shared() -> (Arc<Shared>, Inboxes, Handle) {
+    let housekeeping = Housekeeping::start("test").unwrap();
+    let choice = shard::choose(None).unwrap();
+    let journal = Arc::new(Journal::new());
+    let settings = settings(certificates().0);
+    let (shared, inboxes) = share(settings, &housekeeping, choice, journal, None).unwrap();
+    (shared, inboxes, housekeeping)
+}
+
+#[test]
+fn a_shard_that_does_not_read_is_left_1024_messages_and_no_more() {
+    assert_eq!(MAILBOX_MAX, 1024);
+    let (shared, _inboxes, housekeeping) = shared();
+    for _ in 0..MAILBOX_MAX {
+        assert!(shared.mailboxes[0].send(Message::Rules).is_ok());
+    }
+    assert!(shared.mailboxes[0].send(Message::Rules).is_err());
+    housekeeping.shutdown();
+}
+
+#[test]
+fn all_tunnels_grow_their_windows_out_of_one_budget_of_256_mib() {
+    assert_eq!(WINDOW_BUDGET_BYTES, 256 * 1024 * 1024);
+    let (shared, _inboxes, housekeeping) = shared();
+    let (one, two) = (shared.dialler.mux.clone(), shared.dialler.mux.clone());
+    assert!(Arc::ptr_eq(&one.budget, &two.budget));
+    assert_eq!(one.budget.left(), WINDOW_BUDGET_BYTES);
+    housekeeping.shutdown();
 }

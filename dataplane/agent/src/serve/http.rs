@@ -32,7 +32,7 @@ use super::{Asked, Ended, Progress, refuse, while_granted};
 use crate::backend::Backend;
 use crate::backend::pool::Target as Leads;
 use crate::enforce::{self, InForce};
-use crate::limits::{ANSWER_FRONT_BYTES, INTERIM_MAX};
+use crate::limits::INTERIM_MAX;
 use crate::live::Judged;
 use crate::metrics::Outcome;
 use crate::shard::Shard;
@@ -499,6 +499,10 @@ fn is_idempotent(method: &str) -> bool {
         "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
     )
 }
+
+/// What most answers begin with fits into so much: the head, and what came of the body with it. A longer
+/// one costs an allocation more.
+const ANSWER_FRONT_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {

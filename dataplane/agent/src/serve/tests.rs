@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use adit_transport::StreamError;
 
+use adit_runtime::shard::{choose, run_here};
+
 use super::*;
+use crate::limits::INTERIM_MAX;
 use crate::test_world::{
     Answer, Backend, World, all_of, front, http, on_both_drivers, opaque, read_request,
 };
@@ -388,6 +391,57 @@ fn interim_answers_pass_and_a_flood_of_them_does_not() {
         let world = World::new(driver, &rules(&flood), |_| {}).await;
         assert_eq!(world.ask(&get("/")).await.end, Err(StreamError::Reset));
     });
+}
+
+#[test]
+fn thirty_two_interim_answers_pass_and_one_more_is_a_backend_that_never_ends() {
+    assert_eq!(INTERIM_MAX, 32);
+    on_both_drivers(async |driver| {
+        for (count, is_whole) in [(INTERIM_MAX, true), (INTERIM_MAX + 1, false)] {
+            let backend = Backend::new(move |_, socket| {
+                read_request(socket);
+                for _ in 0..count {
+                    let _ = socket.write_all(b"HTTP/1.1 102 Processing\r\n\r\n");
+                }
+                let _ = socket.write_all(OK.as_bytes());
+            });
+            let world = World::new(driver, &rules(&backend), |_| {}).await;
+            let answer = world.ask(&get("/")).await;
+            if is_whole {
+                assert_eq!(answer.whole().matches(" 102 ").count(), 32);
+                assert!(answer.whole().ends_with(OK));
+            } else {
+                assert_eq!(answer.end, Err(StreamError::Reset));
+                assert!(!answer.text.contains("hello"), "{}", answer.text);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_streams_front_has_ten_seconds_and_is_refused_then() {
+    assert_eq!(OPENING_WAIT, Duration::from_secs(10));
+    // On one driver: it takes those ten seconds.
+    let driver = choose(None).unwrap().driver;
+    run_here(driver, async {
+        let backend = Backend::answering(OK);
+        let world = World::new(driver, &rules(&backend), |_| {}).await;
+        let whole = http("erp.virtual", 80, &get("/"));
+        let (begun, last) = whole.split_at(whole.len() - 1);
+        let started = Instant::now();
+        let slow = world.open(begun, false).await;
+        let stuck = world.open(begun, false).await;
+        monoio::time::sleep(OPENING_WAIT - Duration::from_secs(1)).await;
+        slow.send_bytes(last, true).await.unwrap();
+        assert_eq!(Answer::read(&slow).await.whole(), OK);
+        assert_eq!(Answer::read(&stuck).await.reason(), "header-timeout");
+        let waited = started.elapsed();
+        assert!(
+            waited >= OPENING_WAIT && waited < OPENING_WAIT + Duration::from_secs(5),
+            "{waited:?}"
+        );
+    })
+    .unwrap();
 }
 
 #[test]

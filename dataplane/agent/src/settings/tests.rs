@@ -112,8 +112,10 @@ fn tunnels_are_a_word_or_a_number() {
     };
     assert_eq!(read("\"auto\""), Ok(TunnelCount::Auto));
     assert_eq!(read("1"), Ok(TunnelCount::Fixed(1)));
-    assert_eq!(read("16"), Ok(TunnelCount::Fixed(16)));
-    for wrong in ["0", "17", "\"many\"", "true"] {
+    assert_eq!(TUNNELS_MAX, 16);
+    assert_eq!(read(&TUNNELS_MAX.to_string()), Ok(TunnelCount::Fixed(16)));
+    let one_more = (TUNNELS_MAX + 1).to_string();
+    for wrong in ["0", &one_more, "\"many\"", "true"] {
         assert!(
             read(wrong).unwrap_err().contains("tunnel.tunnels"),
             "{wrong}"
