@@ -250,10 +250,11 @@ fn only_the_unix_socket_is_trusted() {
 
 #[test]
 fn a_body_of_16_kib_passes_on_tcp_and_one_byte_more_is_refused() {
+    assert_eq!(BODY_BYTES_MAX, 16 * 1024);
     let world = World::new();
-    let (status, _, _) = ask(world.tcp(), "PUT", "/rules", &vec![1; 16 * 1024]);
+    let (status, _, _) = ask(world.tcp(), "PUT", "/rules", &vec![1; BODY_BYTES_MAX]);
     assert_eq!(status, 403, "read, and refused by the role");
-    let (status, _, _) = ask(world.tcp(), "PUT", "/rules", &vec![1; 16 * 1024 + 1]);
+    let (status, _, _) = ask(world.tcp(), "PUT", "/rules", &vec![1; BODY_BYTES_MAX + 1]);
     assert_eq!(status, 413);
     let chunked = "PUT /rules HTTP/1.1\r\nHost: n\r\nTransfer-Encoding: chunked\r\n\r\n4001\r\n";
     let mut stream = world.tcp();
@@ -266,7 +267,7 @@ fn a_body_of_16_kib_passes_on_tcp_and_one_byte_more_is_refused() {
 #[test]
 fn a_body_of_64_mib_passes_on_the_unix_socket_and_one_byte_more_is_refused() {
     let world = World::new();
-    let mut body = vec![1; 64 * 1024 * 1024];
+    let mut body = vec![1; TRUSTED_BODY_BYTES_MAX];
     let (status, _, told) = ask(world.unix(), "PUT", "/rules", &body);
     assert_eq!(status, 200, "{told}");
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
@@ -375,8 +376,9 @@ fn what_is_not_http_is_answered_with_400_and_closed() {
 #[test]
 fn sixty_four_connections_are_served_the_next_waits_and_the_other_door_stays_open() {
     let world = World::new();
+    assert_eq!(CONNECTIONS_MAX, 64);
     let mut held = Vec::new();
-    for _ in 0..64 {
+    for _ in 0..CONNECTIONS_MAX {
         let mut stream = world.tcp();
         stream
             .write_all(b"GET /healthz HTTP/1.1\r\nHost: n\r\n\r\n")
@@ -447,21 +449,26 @@ async fn a_peer_that_never_reads_its_answer_is_cut_after_life_and_grace() {
         std::future::pending::<()>().await;
     })
     .await;
-    assert_eq!(served.as_secs(), 60 + 30);
+    assert_eq!(
+        (CONNECTION_LIFE.as_secs(), CONNECTION_GRACE.as_secs()),
+        (60, 30)
+    );
+    assert_eq!(served, CONNECTION_LIFE + CONNECTION_GRACE);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_read_within_the_grace_is_whole() {
     let request = "GET /status HTTP/1.1\r\nHost: n\r\n\r\n";
     let served = served(request, |mut stream| async move {
-        tokio::time::sleep(Duration::from_secs(89)).await;
+        let last = CONNECTION_LIFE + CONNECTION_GRACE - Duration::from_millis(1);
+        tokio::time::sleep(last).await;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         assert!(answer.len() > 4 * HEAD_BUFFER_BYTES);
         assert!(answer.ends_with(b"x\"\n"));
     })
     .await;
-    assert_eq!(served.as_secs(), 89);
+    assert_eq!(served, Duration::from_millis(89_999));
 }
 
 #[tokio::test(start_paused = true)]
@@ -477,7 +484,7 @@ async fn a_peer_that_keeps_asking_is_let_go_after_a_minute() {
         }
     })
     .await;
-    assert_eq!(served.as_secs(), 60);
+    assert_eq!(served, CONNECTION_LIFE);
 }
 
 #[tokio::test(start_paused = true)]
@@ -489,7 +496,48 @@ async fn a_body_that_drips_on_tcp_has_five_seconds_in_all() {
         }
     })
     .await;
-    assert_eq!(served.as_secs(), 5);
+    assert_eq!(served, BODY_TIMEOUT);
+}
+
+/// What a connection is answered whose peer has written `first` and writes `last` after `waited`.
+async fn answered_late(first: &str, last: &[u8], waited: Duration) -> String {
+    let (mut theirs, ours) = tokio::io::duplex(4096);
+    theirs.write_all(first.as_bytes()).await.unwrap();
+    let answers = Answers::new(Arc::new(Role::default()));
+    let peer = async {
+        tokio::time::sleep(waited).await;
+        // Refused when the connection is gone already.
+        let _ = theirs.write_all(last).await;
+        let mut answer = Vec::new();
+        let _ = theirs.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    };
+    tokio::join!(serve_connection(ours, &answers, false), peer).1
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_whole_in_the_last_millisecond_is_answered_and_a_later_one_is_not() {
+    assert_eq!(HEAD_TIMEOUT, Duration::from_secs(5));
+    let head = "GET /healthz HTTP/1.1\r\nHost: n\r\nConnection: close\r\n";
+    let moment = Duration::from_millis(1);
+    let answer = answered_late(head, b"\r\n", HEAD_TIMEOUT - moment).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let answer = answered_late(head, b"\r\n", HEAD_TIMEOUT + moment).await;
+    assert!(!answer.contains(" 200 "), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_whole_in_the_last_millisecond_is_read_and_a_later_one_is_answered_with_408() {
+    assert_eq!(BODY_TIMEOUT, Duration::from_secs(5));
+    let head = "PUT /rules HTTP/1.1\r\nHost: n\r\nConnection: close\r\nContent-Length: 1\r\n\r\n";
+    let moment = Duration::from_millis(1);
+    let answer = answered_late(head, b"x", BODY_TIMEOUT - moment).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 403 "),
+        "read, and refused by the role: {answer}"
+    );
+    let answer = answered_late(head, b"x", BODY_TIMEOUT + moment).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
 }
 
 #[test]
