@@ -85,56 +85,13 @@ fn every_limit_is_gone_to_by_a_test() {
         };
         tests.iter().any(named)
     };
-    let mut found = Vec::new();
-    for Limit { name, place, .. } in limits() {
-        match (is_named(&name), UNTESTED.contains(&name.as_str())) {
-            (false, false) => found.push(format!("{place}: {name}")),
-            (true, true) => found.push(format!(
-                "{place}: {name} is named now, take it out of UNTESTED"
-            )),
-            (true, false) | (false, true) => {}
-        }
-    }
-    let known: Vec<String> = limits().into_iter().map(|limit| limit.name).collect();
-    let gone = UNTESTED
+    let found: Vec<String> = limits()
         .iter()
-        .filter(|name| !known.iter().any(|known| known == *name));
-    found.extend(gone.map(|name| format!("{name} is no limit any more, take it out of UNTESTED")));
+        .filter(|limit| !is_named(&limit.name))
+        .map(|limit| format!("{}: {}", limit.place, limit.name))
+        .collect();
     nothing(
         "Write a pair of tests that name the limit: the last allowed passes, one more does not.",
         &found,
     );
 }
-
-/// Limits that no test names yet. The list only gets shorter.
-const UNTESTED: &[&str] = &[
-    "OPENING_WAIT",
-    "TUNNELS_MAX",
-    "TUNNEL_HELD",
-    "DRAIN_GRACE",
-    "FACTS_EVERY",
-    "POOL_SWEEP_EVERY",
-    "MAILBOX_MAX",
-    "CA_FILE_BYTES_MAX",
-    "ANSWER_FRONT_BYTES",
-    "INTERIM_MAX",
-    "WINDOW_BUDGET_BYTES",
-    "PONGS_MAX",
-    "TINY_FRAME_BYTES",
-    "TINY",
-    "DEAD_STREAM",
-    "EMPTY",
-    "LATE_DATA",
-    "EARN_SHIFT",
-    "glitches_per_second",
-    "churn_per_second",
-    "chunk_overhead_bytes",
-    "CONNECTIONS_MAX",
-    "BODY_BYTES_MAX",
-    "TRUSTED_BODY_BYTES_MAX",
-    "HEAD_TIMEOUT",
-    "BODY_TIMEOUT",
-    "CONNECTION_LIFE",
-    "CONNECTION_GRACE",
-    "CACHED_TOKENS",
-];
