@@ -194,6 +194,8 @@ struct Layer {
     shape: Shape,
     /// An encoded slash was kept, so that pieces of this segment may be segments to the backend.
     pieces: bool,
+    /// Parameters follow nothing, also for a backend that takes kept slashes for text.
+    nameless: bool,
 }
 
 /// The name of a segment: what stands before its first `;`.
@@ -205,10 +207,8 @@ enum Shape {
     Dots,
     /// Something else too.
     Name,
-    /// Parameters follow a name.
+    /// Parameters follow, of a name or of nothing.
     Parameters,
-    /// Parameters follow nothing.
-    Nameless,
 }
 
 impl Layer {
@@ -218,6 +218,7 @@ impl Layer {
             utf8: Utf8::new(),
             shape: Shape::Blank,
             pieces: false,
+            nameless: false,
         }
     }
 
@@ -247,12 +248,15 @@ impl Layer {
                 self.pieces = true;
                 Shape::Blank
             }
-            (Shape::Blank, ';') => Shape::Nameless,
+            (Shape::Blank, ';') => {
+                self.nameless |= !self.pieces;
+                Shape::Parameters
+            }
             (Shape::Name, ';') => Shape::Parameters,
             (Shape::Blank | Shape::Dots, '.') => Shape::Dots,
             (shape @ (Shape::Blank | Shape::Dots), blank) if is_blank(blank) => shape,
             (Shape::Blank | Shape::Dots | Shape::Name, _) => Shape::Name,
-            (shape @ (Shape::Parameters | Shape::Nameless), _) => shape,
+            (Shape::Parameters, _) => Shape::Parameters,
         };
         Ok(())
     }
@@ -263,8 +267,10 @@ impl Layer {
             Shape::Dots => Err(Oddity::DotSegment),
             // `/app/;jsessionid=1` is how servlet containers write `/app/` with a session, so it stays usable as the
             // last segment. In the middle it is a segment that some programs drop.
-            Shape::Nameless if !last && !self.pieces => Err(Oddity::EmptySegment),
-            Shape::Blank | Shape::Name | Shape::Parameters | Shape::Nameless => Ok(()),
+            Shape::Blank | Shape::Name | Shape::Parameters if self.nameless && !last => {
+                Err(Oddity::EmptySegment)
+            }
+            Shape::Blank | Shape::Name | Shape::Parameters => Ok(()),
         }
     }
 }

@@ -242,7 +242,7 @@ fn look(bytes: &[u8], last: bool) -> Option<()> {
     }
     // A kept slash separates segments for a backend that decodes it.
     let pieces: Vec<&str> = text.split('/').collect();
-    for piece in &pieces {
+    for (at, piece) in pieces.iter().enumerate() {
         let name = piece.split(';').next()?;
         let invisible = "\u{ad}\u{34f}\u{61c}\u{180b}\u{180c}\u{180d}\u{180e}\u{180f}\u{feff}";
         let blank = |c: char| {
@@ -261,7 +261,7 @@ fn look(bytes: &[u8], last: bool) -> Option<()> {
             return None;
         }
         let nameless = piece.contains(';') && name.chars().all(blank);
-        if nameless && !last && pieces.len() == 1 {
+        if nameless && !last && at == 0 {
             return None;
         }
     }

@@ -129,6 +129,30 @@ fn p02_empty_segments_are_refused_and_one_trailing_slash_is_not() {
 }
 
 #[test]
+fn p02_parameters_without_a_name_are_refused_before_another_segment_also_with_a_kept_slash_in_them()
+{
+    for path in [
+        "/;ab/c",
+        "/;a%2Fb/c",
+        "/;%2F/c",
+        "/x/;a%2fb/c",
+        "/%20;a%2Fb;d/c",
+        "/;a%2Fb/",
+    ] {
+        assert_eq!(oddity_kept(path.as_bytes()), Some(EmptySegment), "{path}");
+    }
+    for path in [
+        "/;a%2Fb",
+        "/x/;a%2Fb",
+        "/a;b%2Fc/d",
+        "/a%2Fb;c/d",
+        "/a%2F;b/c",
+    ] {
+        assert_eq!(oddity_kept(path.as_bytes()), None, "{path}");
+    }
+}
+
+#[test]
 fn p02_control_characters_are_refused_raw_and_encoded() {
     for path in [
         "/a%00",
