@@ -184,7 +184,8 @@ impl Directory {
         }
     }
 
-    /// The shard with the fewest tunnels of this agent; and how many it has in all.
+    /// The shard with the fewest tunnels of this agent, and of those with as few the one with the fewest tunnels of
+    /// all agents; and how many tunnels this agent has.
     pub(crate) fn place(
         &self,
         subaccount: &str,
@@ -192,27 +193,34 @@ impl Directory {
         instance: &[u8; 16],
         shards: usize,
     ) -> (usize, usize) {
-        let mut counts = vec![0_usize; shards.max(1)];
-        let mut all = 0;
-        if let Some(list) = self
-            .tunnels
-            .load()
+        let tunnels = self.tunnels.load();
+        let own = tunnels
             .get(subaccount)
             .and_then(|locations| locations.get(location))
-        {
-            for entry in list.iter().filter(|e| &e.instance == instance) {
-                all += 1;
-                if let Some(count) = counts.get_mut(entry.shard) {
-                    *count += 1;
-                }
+            .into_iter()
+            .flatten()
+            .filter(|entry| &entry.instance == instance);
+        let all = tunnels.values().flat_map(HashMap::values).flatten();
+        // Of each shard: tunnels of this agent, tunnels of all.
+        let mut counts = vec![(0_usize, 0_usize); shards.max(1)];
+        let mut mine = 0;
+        for entry in own {
+            mine += 1;
+            if let Some((count, _)) = counts.get_mut(entry.shard) {
+                *count += 1;
+            }
+        }
+        for entry in all {
+            if let Some((_, count)) = counts.get_mut(entry.shard) {
+                *count += 1;
             }
         }
         let shard = counts
             .iter()
             .enumerate()
-            .min_by_key(|(_, count)| **count)
+            .min_by_key(|(_, counts)| **counts)
             .map_or(0, |(shard, _)| shard);
-        (shard, all)
+        (shard, mine)
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
@@ -319,5 +327,21 @@ mod tests {
         register(&directory, 1, 2);
         assert_eq!(directory.place("acme", "", &[1; 16], 2), (1, 1));
         assert_eq!(directory.place("acme", "", &[2; 16], 2), (0, 1));
+    }
+
+    #[test]
+    fn of_shards_with_as_few_of_its_agent_the_one_with_the_fewest_in_all_is_chosen() {
+        let directory = Directory::default();
+        assert_eq!(directory.place("acme", "", &[9; 16], 3), (0, 0));
+        register(&directory, 0, 1);
+        assert_eq!(directory.place("acme", "", &[9; 16], 3), (1, 0));
+        // Agents of other subaccounts and locations weigh as much.
+        assert_eq!(directory.place("globex", "berlin", &[9; 16], 3), (1, 0));
+        register(&directory, 1, 2);
+        assert_eq!(directory.place("acme", "", &[9; 16], 3), (2, 0));
+        register(&directory, 2, 9);
+        register(&directory, 0, 3);
+        // Its own tunnel on shard 2 comes first, then the two on shard 0.
+        assert_eq!(directory.place("acme", "", &[9; 16], 3), (1, 1));
     }
 }
