@@ -4,6 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::time::Duration;
 
 use adit_proto::connect::{Protocol, Response};
+use adit_proto::hello::{VERSION, VERSION_OLDEST};
 use adit_proto::refusal::Refusal;
 use adit_tests::tunnel::{Disguise, Peer, asking, wire};
 use adit_tests::wait::SOON;
@@ -121,6 +122,56 @@ fn s02_an_agent_certificate_is_no_gateway() {
     until("the status says why", SOON, || {
         node::failures(&admin.status()).contains("invalid peer certificate")
     });
+}
+
+#[test]
+fn an_agent_of_a_version_that_is_no_longer_spoken_is_told_so_and_a_newer_one_is_welcome() {
+    let mut world = World::builder().start();
+    let disguise = Disguise::from(&world.keys.agent("pki", "acme", "agent-2", "agent-2"));
+    let door = world.gateway.door("tunnel");
+    let mut old = disguise.shake(door).unwrap();
+    let refused = old.say_hello_in(VERSION_OLDEST - 1, "").unwrap_err();
+    let reason = Refusal::VersionUnsupported.reason();
+    assert!(
+        refused.to_string().starts_with(&format!("{reason}: ")),
+        "{refused}"
+    );
+    assert!(node::failures(&world.gateway.admin().status()).contains(reason));
+    for version in [VERSION_OLDEST, VERSION + 1] {
+        let mut peer = disguise.shake(door).unwrap();
+        peer.say_hello_in(version, "").unwrap();
+    }
+
+    // The other way round: a gateway that chooses what was not offered.
+    let disguise = Disguise::from(&world.keys.gateway("pki", "gw-2", "gw-2"));
+    let (listener, address) = net::listen();
+    let agent = world.agent();
+    agent
+        .config
+        .set("tunnel.gateways", format!("[\"{address}\"]"));
+    agent.start();
+    drop(disguise.welcome_in(VERSION + 1, &listener).unwrap());
+    let admin = agent.admin();
+    until("the agent's status says why", SOON, || {
+        node::failures(&admin.status()).contains("which was not offered")
+    });
+}
+
+#[test]
+fn an_agent_with_as_many_tunnels_as_it_may_have_gets_no_more() {
+    let world = World::builder()
+        .gateway(|config| {
+            config.set("tunnel.tunnels_per_agent_max", "2");
+        })
+        .start();
+    let disguise = Disguise::from(&world.keys.agent("pki", "acme", "agent-2", "agent-2"));
+    let dial = || disguise.dial(world.gateway.door("tunnel"), "");
+    let _allowed = [dial().unwrap(), dial().unwrap()];
+    let refused = dial().unwrap_err();
+    assert!(
+        refused.to_string().starts_with("streams-exhausted: "),
+        "{refused}"
+    );
 }
 
 /// A hostile gateway with one tunnel of a real agent.

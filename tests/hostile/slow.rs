@@ -69,6 +69,36 @@ fn h11_a_head_that_drips_in_is_408_at_its_deadline() {
 }
 
 #[test]
+fn h11_a_body_that_stops_coming_is_408_and_one_that_is_only_slow_arrives() {
+    let backend = Backend::mirror();
+    let world = World::builder()
+        .rules(Rules::none().http("web.virtual:80", backend.url()))
+        .gateway(|config| {
+            config.text("http.body_timeout", "1s");
+        })
+        .start();
+    let head = world.request("POST", "http://web.virtual/a", "Content-Length: 4\r\n");
+    let mut slow = world.connect();
+    slow.send(&head).unwrap();
+    for byte in b"slow" {
+        std::thread::sleep(DEADLINE / 2);
+        slow.send([*byte]).unwrap();
+    }
+    assert_eq!(slow.response().unwrap().status, 200);
+
+    let mut stuck = world.connect();
+    stuck.send(format!("{head}stu")).unwrap();
+    let started = Instant::now();
+    let response = stuck.response().unwrap();
+    assert_eq!((response.status, response.refusal()), (408, "body-timeout"));
+    assert!(
+        response.closes(),
+        "what comes later is no request of its own"
+    );
+    in_time(started.elapsed(), "body");
+}
+
+#[test]
 fn h11_connections_that_say_nothing_are_closed() {
     let backend = Backend::saying(backend::ok("hello"));
     let world = impatient(&backend);

@@ -146,6 +146,18 @@ fn s11_what_is_no_socks5_is_answered_with_the_documented_code_or_nothing() {
         assert_eq!(normal, answer, "{name}");
     }
     assert_eq!(echo.accepted(), 0);
+    let counted = |reason| {
+        let metrics = world.gateway.admin();
+        metrics.metric("gateway_refused_total", &[("reason", reason)])
+    };
+    // Two commands that are not CONNECT, two kinds of address that are neither a name nor IPv4.
+    assert_eq!(
+        [
+            counted("command-unsupported"),
+            counted("address-unsupported")
+        ],
+        [2.0, 2.0]
+    );
     // An IPv4 address in its own form is a virtual host like any other.
     let said = told(&world, &asking(&[5, 1, 0, 1, 10, 1, 2, 3, 0, 7]));
     assert_eq!(&said[..6], [5, 0x80, 1, 0, 5, 0], "{said:02x?}");

@@ -1,6 +1,7 @@
 //! Callers who may not: each learns why, in the words their clients know.
 
-use adit_tests::{Backend, Rules, World, backend};
+use adit_tests::wait::SOON;
+use adit_tests::{Backend, Rules, World, backend, socks, until, until_some};
 use serde_json::json;
 
 fn ask(world: &World, credentials: &str, more: &str) -> adit_tests::Response {
@@ -214,6 +215,53 @@ fn an_agent_without_rules_grants_nothing_and_says_so() {
     let (code, why) = world.agents[0].admin().get("/readyz").unwrap();
     assert_eq!(code, 503);
     assert!(why.contains("adit rules push"), "{why}");
+}
+
+#[test]
+fn a_request_whose_agent_dies_before_its_answer_is_502_tunnel_lost() {
+    let silent = Backend::silent();
+    let mut world = World::with(Rules::none().http("web.virtual:80", silent.url()));
+    // Not sent again on another tunnel: it may have been done.
+    let mut post = world.connect();
+    post.send(world.request("POST", "http://web.virtual/a", "Content-Length: 0\r\n"))
+        .unwrap();
+    until("the backend has it", SOON, || silent.accepted() == 1);
+    world.agent().stop();
+    let response = post.response().unwrap();
+    assert_eq!((response.status, response.refusal()), (502, "tunnel-lost"));
+}
+
+#[test]
+fn a_tunnel_with_as_many_streams_as_it_may_have_is_503_until_one_ends() {
+    let (echo, mirror) = (Backend::echo(), Backend::mirror());
+    let rules = Rules::none()
+        .tcp("echo.virtual:7", echo.address())
+        .http("web.virtual:80", mirror.url());
+    let world = World::builder()
+        .shards(1)
+        .rules(rules)
+        .gateway(|config| {
+            config.set("tunnel.streams_max", "2");
+        })
+        .start();
+    let converse = || socks::connect(world.socks(), world.token(), "echo.virtual", 7);
+    let first = converse().unwrap();
+    assert_eq!(world.get("http://web.virtual/").status, 200, "the last one");
+    let second = until_some("that stream is free again", SOON, || converse().ok());
+    let response = world.get("http://web.virtual/");
+    assert_eq!(
+        (response.status, response.refusal()),
+        (503, "streams-exhausted")
+    );
+    assert_eq!(
+        converse().unwrap_err().to_string(),
+        "reply 1",
+        "the same at the other door"
+    );
+    drop((first, second));
+    until("a stream is free again", SOON, || {
+        world.get("http://web.virtual/").status == 200
+    });
 }
 
 #[test]

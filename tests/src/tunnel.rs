@@ -154,6 +154,14 @@ impl Disguise {
     /// # Errors
     /// When the agent does not want it.
     pub fn welcome(&self, listener: &TcpListener) -> io::Result<(Peer, Hello)> {
+        self.welcome_in(VERSION, listener)
+    }
+
+    /// The same, choosing this version of the tunnel protocol.
+    ///
+    /// # Errors
+    /// When the agent does not want it.
+    pub fn welcome_in(&self, version: u16, listener: &TcpListener) -> io::Result<(Peer, Hello)> {
         let (stream, _) = listener.accept()?;
         net::patient(&stream)?;
         let provider = Arc::new(default_provider());
@@ -184,7 +192,7 @@ impl Disguise {
         };
         let mut answer = Vec::new();
         Answer::Welcome(Welcome {
-            version: VERSION,
+            version,
             features: 0,
             gateway: "gw-evil".to_owned(),
             shard: 0,
@@ -215,8 +223,16 @@ impl Peer {
     /// # Errors
     /// `PermissionDenied` with the gateway's words when it rejects.
     pub fn say_hello(&mut self, location: &str) -> io::Result<()> {
+        self.say_hello_in(VERSION, location)
+    }
+
+    /// The same, as one who speaks this version of the tunnel protocol and older ones.
+    ///
+    /// # Errors
+    /// `PermissionDenied` with the gateway's words when it rejects.
+    pub fn say_hello_in(&mut self, version: u16, location: &str) -> io::Result<()> {
         let hello = Hello {
-            version: VERSION,
+            version,
             features: 0,
             location: location.to_owned(),
             instance: [0xEE; 16],

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use adit_proto::hello::{Hello, Rejected, Welcome};
+use adit_proto::hello::{Hello, Rejected, VERSION_OLDEST, Welcome, common_version};
 use adit_proto::refusal::Refusal;
 use adit_runtime::clock;
 use adit_tls::{PeerIdentity, Role};
@@ -128,6 +128,15 @@ fn judge(
             "this gateway is shutting down; try another",
         ));
     }
+    let Some(version) = common_version(hello.version) else {
+        return Err(Rejected {
+            refusal: Refusal::VersionUnsupported,
+            message: format!(
+                "the agent speaks version {} of the tunnel protocol, this gateway {VERSION_OLDEST} or newer; update the agent",
+                hello.version
+            ),
+        });
+    };
     let shards = shared.mailboxes.len();
     let (target, tunnels) =
         shared
@@ -152,7 +161,7 @@ fn judge(
         since_unix: clock::unix_now(),
     };
     let welcome = Welcome {
-        version: hello.version.min(adit_proto::hello::VERSION),
+        version,
         features: 0,
         gateway: shared.name.clone(),
         shard: u16::try_from(target).unwrap_or(u16::MAX),

@@ -11,8 +11,23 @@ use crate::limits::{DETAIL_BYTES_MAX, HELLO_BYTES_MAX, LOCATION_BYTES_MAX, NAME_
 use crate::location::check_location;
 use crate::wire::{DecodeError, EncodeError, Reader, cut, put_text};
 
-/// The version of the tunnel protocol this code speaks.
+/// The newest version of the tunnel protocol this code speaks.
 pub const VERSION: u16 = 1;
+
+/// The oldest version it still speaks.
+pub const VERSION_OLDEST: u16 = 1;
+
+/// The newest version that this code and a peer that speaks `theirs` and older ones have in common.
+#[must_use]
+pub const fn common_version(theirs: u16) -> Option<u16> {
+    if theirs < VERSION_OLDEST {
+        None
+    } else if theirs < VERSION {
+        Some(theirs)
+    } else {
+        Some(VERSION)
+    }
+}
 
 const HELLO_MAGIC: [u8; 4] = *b"ADH1";
 const ANSWER_MAGIC: [u8; 4] = *b"ADA1";
@@ -260,6 +275,15 @@ mod tests {
     }
 
     #[test]
+    fn a_newer_peer_is_met_in_our_version_and_an_older_one_not_at_all() {
+        assert_eq!(common_version(VERSION_OLDEST - 1), None);
+        assert_eq!(common_version(VERSION_OLDEST), Some(VERSION_OLDEST));
+        assert_eq!(common_version(VERSION), Some(VERSION));
+        assert_eq!(common_version(VERSION + 1), Some(VERSION));
+        assert_eq!(common_version(u16::MAX), Some(VERSION));
+    }
+
+    #[test]
     fn a_hello_has_exactly_the_documented_bytes() {
         let mut out = Vec::new();
         hello().encode(&mut out).unwrap();
@@ -360,7 +384,7 @@ mod tests {
     fn a_rejection_with_a_reason_we_do_not_know_yet_still_reads() {
         let mut out = Vec::new();
         Answer::Rejected(Rejected {
-            refusal: Refusal::IdentityDenied,
+            refusal: Refusal::Draining,
             message: "no".into(),
         })
         .encode(&mut out)

@@ -167,9 +167,8 @@ refusals! {
     BackendSilent = 88, "backend-silent", 504, 1,
         "The system did not answer in time.";
 
-    // The limits and faults of adit itself.
-    MemoryBudget = 100, "memory-budget", 503, 1,
-        "No memory is left for another request; try again shortly.";
+    // The limits and faults of adit itself. 100 was memory-budget: an end without memory resets the stream, and the caller
+    // is told agent-overloaded.
     StreamsExhausted = 101, "streams-exhausted", 503, 1,
         "The tunnels carry as many streams as they may; try again shortly.";
     Internal = 102, "internal", 500, 1,
@@ -180,8 +179,7 @@ refusals! {
     // Agents at the tunnel door.
     VersionUnsupported = 120, "version-unsupported", 502, 1,
         "The agent speaks a version of the tunnel protocol that is not accepted here.";
-    IdentityDenied = 121, "identity-denied", 403, 1,
-        "The certificate does not grant what the agent asked for.";
+    // 121 was identity-denied: whom a certificate does not make an agent, TLS turns away before any word.
 }
 
 impl fmt::Display for Refusal {
@@ -214,6 +212,13 @@ mod tests {
         }
         assert_eq!(Refusal::from_number(0), None);
         assert_eq!(Refusal::from_number(u16::MAX), None);
+    }
+
+    #[test]
+    fn the_numbers_of_retired_reasons_are_not_given_out_again() {
+        for retired in [100, 121] {
+            assert_eq!(Refusal::from_number(retired), None, "{retired}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use adit_mux::{Session, Settings, Side};
-use adit_proto::hello::{Answer, Hello, Rejected, Welcome};
+use adit_proto::hello::{Answer, Hello, Rejected, Welcome, common_version};
 use adit_tls::{
     Established, Handshake, Opened as Record, PeerIdentity, RECORD_HEADER, RECORD_TRAILER, Records,
 };
@@ -276,7 +276,17 @@ impl Secured {
                 if !bytes.is_empty() {
                     self.greeting = match self.greeting {
                         Greeting::Asked => match whole(Answer::decode(bytes), bytes.len())? {
-                            Answer::Welcome(welcome) => Greeting::Welcomed(welcome),
+                            Answer::Welcome(welcome)
+                                if common_version(welcome.version) == Some(welcome.version) =>
+                            {
+                                Greeting::Welcomed(welcome)
+                            }
+                            Answer::Welcome(welcome) => {
+                                return Err(Error::Hello(format!(
+                                    "gateway chose version {} of the tunnel protocol, which was not offered",
+                                    welcome.version
+                                )));
+                            }
                             Answer::Rejected(rejected) => {
                                 return Err(Error::Rejected {
                                     refusal: rejected.refusal,
