@@ -142,7 +142,7 @@ fn m05_a_flood_of_pings_ends_the_tunnel_and_nothing_else() {
 }
 
 #[test]
-fn m01_m02_m03_m15_a_peer_that_breaks_the_protocol_loses_its_tunnel_and_nothing_else() {
+fn m01_m03_m07_m15_a_peer_that_breaks_the_protocol_loses_its_tunnel_and_nothing_else() {
     let mut stage = Stage::new();
     let window = wire::WINDOW;
     let cases: [(&str, Vec<u8>); 8] = [
@@ -198,6 +198,32 @@ fn m01_m02_m03_m15_a_peer_that_breaks_the_protocol_loses_its_tunnel_and_nothing_
         .admin()
         .metric("gateway_tunnels_ended_total", &[]);
     assert!(ended >= 8.0, "{ended} are counted");
+}
+
+#[test]
+fn m02_one_byte_more_than_granted_costs_its_stream_and_not_the_tunnel() {
+    let mut stage = Stage::new();
+    let mut peer = stage.hostile_agent("mallory");
+    // A stream's first window is 256 KiB (yamux spec.md, "Flow Control"), and a gateway reads no stream of an agent.
+    let window = vec![0; 256 * 1024];
+    for stream in [1, 3] {
+        peer.data(wire::SYN, stream, &window).unwrap();
+    }
+    peer.data(0, 3, b"x").unwrap();
+    let reset = peer.frame_where(|frame| frame.flags & wire::RST != 0);
+    assert_eq!(
+        reset.unwrap().stream,
+        3,
+        "the last granted byte of stream 1 was taken"
+    );
+    peer.bare(wire::PING, wire::SYN, 0, 42).unwrap();
+    let answer = |frame: &adit_tests::tunnel::Frame| {
+        (frame.kind, frame.flags, frame.length) == (wire::PING, wire::ACK, 42)
+    };
+    peer.frame_where(answer).unwrap();
+    assert_eq!(stage.world.tunnels().len(), 3, "the tunnel is up");
+    drop(peer);
+    stage.unharmed("m02");
 }
 
 #[test]
