@@ -4,7 +4,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/debug
 
-.PHONY: demo test build check peers measure fuzz-smoke release clean help
+.PHONY: demo test build check peers bench-peers loadtest measure fuzz-smoke release clean help
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,13 @@ check: ## formatting and lints
 
 peers: ## the real peers that the tests speak to (Debian packages; installs what is missing)
 	@tests/peers.sh
+
+loadtest: release ## adit beside every peer found here, about ten minutes: a table, and a page in target/loadtest
+	$(CARGO) build --release -p adit-loadtest
+	PATH="$(CURDIR)/target/peers/bin:$$PATH" $(TARGET)/release/adit-loadtest compare --rounds 3 --seconds 2 --push-seconds 60 $(LOADTEST)
+
+bench-peers: ## the peers of make loadtest: Debian packages, and what cargo can build; what cannot be had is told
+	@loadtest/peers/install.sh
 
 measure: release peers ## throughput, CPU and memory on this machine, beside nginx alone
 	@tests/measure.sh

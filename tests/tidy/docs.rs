@@ -101,9 +101,10 @@ fn links_lead_to_files() {
 
 #[test]
 fn paths_that_documents_name_are_there() {
-    const TOP: [&str; 6] = [
+    const TOP: [&str; 7] = [
         "dataplane/",
         "controlplane/",
+        "loadtest/",
         "tests/",
         "fuzz/",
         "docs/",

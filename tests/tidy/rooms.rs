@@ -16,11 +16,14 @@ struct Room {
     uses: BTreeSet<String>,
 }
 
+/// Where rooms are.
+const HOMES: [&str; 3] = ["dataplane/", "controlplane/", "loadtest/"];
+
 /// The rooms by short name: `adit-mux` is `mux`.
 fn rooms() -> BTreeMap<String, Room> {
     let manifests = files()
         .iter()
-        .filter(|path| path.starts_with("dataplane/") || path.starts_with("controlplane/"))
+        .filter(|path| HOMES.iter().any(|home| path.starts_with(home)))
         .filter(|path| path.ends_with("/Cargo.toml"));
     let rooms: BTreeMap<String, Room> = manifests.map(|path| room(path)).collect();
     assert!(rooms.len() >= 14, "rooms found: {:?}", rooms.keys());
@@ -187,6 +190,14 @@ fn a_gateway_cannot_grant_and_the_data_plane_knows_no_control_plane() {
                 "cli reaches {name}: it is no part of the data plane"
             ));
         }
+    }
+    if rooms["loadtest"]
+        .arrows
+        .union(&rooms["loadtest"].for_tests)
+        .count()
+        > 0
+    {
+        found.push("loadtest has an arrow: it would measure what it shares".to_owned());
     }
     nothing(
         "Take the dependency line out: no decision record allows it.",

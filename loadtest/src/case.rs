@@ -1,0 +1,260 @@
+//! The catalogue: every scenario of the harness with its variants.
+//!
+//! What is done in one is left to `scenario`; what its figures should be, to `goal`.
+
+use crate::client::bulk::Direction;
+use crate::client::disturb::Nuisance;
+
+/// One thing to measure.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) scenario: &'static str,
+    pub(crate) variant: String,
+    pub(crate) kind: Kind,
+    /// Rounds above this one tell nothing new for the time they take.
+    pub(crate) rounds_most: u32,
+}
+
+/// What is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Bulk {
+        direction: Direction,
+        streams: usize,
+    },
+    Requests {
+        connections: usize,
+    },
+    Churn,
+    Latency,
+    IdleStreams(usize),
+    IdleTunnels(usize),
+    Isolation(Option<Nuisance>),
+    Outage(Cut),
+    Delay {
+        round_trip_ms: u32,
+        streams: usize,
+    },
+    Push,
+    Shards(usize),
+}
+
+/// How a tunnel dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Its connections are reset.
+    Reset,
+    /// Its connections go silent; new ones are fine.
+    Silent,
+    /// Nothing goes for a while.
+    Dark,
+}
+
+/// A scenario for whoever chooses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) letter: char,
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+}
+
+/// All of them, in order.
+pub(crate) const SCENARIOS: [Scenario; 11] = [
+    scenario('a', "download", "bytes from the backend, 1 and 16 streams"),
+    scenario('b', "upload", "bytes to the backend, 1 and 16 streams"),
+    scenario(
+        'c',
+        "requests",
+        "GET of 1 KB on 64 and 512 kept connections, closed loop",
+    ),
+    scenario('d', "churn", "GET of 1 KB, a new connection for each"),
+    scenario('e', "memory", "idle streams and idle tunnels"),
+    scenario('f', "latency", "GET of 1 KB at 200 requests/s, open loop"),
+    scenario(
+        'g',
+        "isolation",
+        "ping-pong of 64 streams beside neighbours that are a nuisance",
+    ),
+    scenario('h', "outage", "the tunnel is killed under 200 requests/s"),
+    scenario(
+        'i',
+        "delay",
+        "download over a link of 1 Gbit/s with 10, 50, 100 ms round trip",
+    ),
+    scenario(
+        'j',
+        "push",
+        "half of the maximum rate with a rule push each second",
+    ),
+    scenario(
+        'k',
+        "shards",
+        "download and requests with 1 to N shards, not pinned",
+    ),
+];
+
+const fn scenario(letter: char, name: &'static str, what: &'static str) -> Scenario {
+    Scenario { letter, name, what }
+}
+
+/// The scenario somebody means by its letter or name.
+pub(crate) fn named(text: &str) -> Option<&'static Scenario> {
+    SCENARIOS
+        .iter()
+        .find(|one| one.name == text || text.chars().eq([one.letter]))
+}
+
+/// Every case of a scenario; fewer of the long ones when `quick`.
+pub(crate) fn cases(scenario: &Scenario, quick: bool, processors: usize) -> Vec<Case> {
+    let case = |variant: &str, kind: Kind| Case {
+        scenario: scenario.name,
+        variant: variant.to_owned(),
+        kind,
+        rounds_most: u32::MAX,
+    };
+    let bulk = |direction| {
+        [(1, "1 stream"), (16, "16 streams")]
+            .map(|(streams, variant)| case(variant, Kind::Bulk { direction, streams }))
+            .to_vec()
+    };
+    let few = |most: u32, cases: Vec<Case>| -> Vec<Case> {
+        cases
+            .into_iter()
+            .map(|case| Case {
+                rounds_most: most,
+                ..case
+            })
+            .collect()
+    };
+    match scenario.letter {
+        'a' => bulk(Direction::Down),
+        'b' => bulk(Direction::Up),
+        'c' => [64, 512]
+            .map(|connections| {
+                case(
+                    &format!("{connections} connections"),
+                    Kind::Requests { connections },
+                )
+            })
+            .to_vec(),
+        'd' => vec![case("64 at a time", Kind::Churn)],
+        'e' => {
+            let streams =
+                |count: usize| case(&format!("{count} streams"), Kind::IdleStreams(count));
+            let mut cases = vec![streams(1_000)];
+            if !quick {
+                cases.push(streams(10_000));
+            }
+            cases.push(case("1000 tunnels", Kind::IdleTunnels(1_000)));
+            few(1, cases)
+        }
+        'f' => vec![case("200 requests/s", Kind::Latency)],
+        'g' => {
+            let nuisances = [
+                ("alone", None),
+                ("1 stalled reader", Some(Nuisance::Stalled(1))),
+                ("32 stalled readers", Some(Nuisance::Stalled(32))),
+                ("dripping reader", Some(Nuisance::Dripping)),
+                ("open/reset flood", Some(Nuisance::Flood(500))),
+                ("bulk at full speed", Some(Nuisance::Bulk)),
+            ];
+            nuisances
+                .map(|(variant, nuisance)| case(variant, Kind::Isolation(nuisance)))
+                .to_vec()
+        }
+        'h' => {
+            let mut cases = vec![
+                case("reset", Kind::Outage(Cut::Reset)),
+                case("silent", Kind::Outage(Cut::Silent)),
+            ];
+            if !quick {
+                cases.push(case("dark for 12 s", Kind::Outage(Cut::Dark)));
+            }
+            few(1, cases)
+        }
+        'i' => {
+            let mut cases = Vec::new();
+            for (round_trip_ms, streams, variant) in [
+                (10, 1, "10 ms, 1 stream"),
+                (10, 16, "10 ms, 16 streams"),
+                (50, 1, "50 ms, 1 stream"),
+                (50, 16, "50 ms, 16 streams"),
+                (100, 1, "100 ms, 1 stream"),
+                (100, 16, "100 ms, 16 streams"),
+            ] {
+                if !quick || round_trip_ms == 100 {
+                    cases.push(case(
+                        variant,
+                        Kind::Delay {
+                            round_trip_ms,
+                            streams,
+                        },
+                    ));
+                }
+            }
+            few(1, cases)
+        }
+        'j' => few(1, vec![case("50 % load", Kind::Push)]),
+        'k' => {
+            let cases = (1..=processors)
+                .map(|shards| case(&format!("{shards} shards"), Kind::Shards(shards)))
+                .collect();
+            few(3, cases)
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whose figures make sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applies {
+    /// adit, its peers, and nothing between client and backend.
+    Everybody,
+    /// What has a tunnel.
+    Tunnels,
+    /// Only adit.
+    Adit,
+}
+
+impl Kind {
+    pub(crate) fn applies(self) -> Applies {
+        match self {
+            Self::Bulk { .. }
+            | Self::Requests { .. }
+            | Self::Churn
+            | Self::Latency
+            | Self::Isolation(_)
+            | Self::Delay { .. } => Applies::Everybody,
+            Self::IdleStreams(_) | Self::Outage(_) => Applies::Tunnels,
+            Self::IdleTunnels(_) | Self::Push | Self::Shards(_) => Applies::Adit,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_has_a_letter_a_name_and_cases() {
+        for (scenario, letter) in SCENARIOS.iter().zip('a'..='k') {
+            assert_eq!(scenario.letter, letter);
+            assert_eq!(named(scenario.name).unwrap().letter, letter);
+            assert_eq!(named(&letter.to_string()).unwrap().letter, letter);
+            for quick in [true, false] {
+                assert!(!cases(scenario, quick, 2).is_empty(), "{letter}");
+            }
+        }
+        assert!(named("z").is_none() && named("").is_none() && named("ab").is_none());
+    }
+
+    #[test]
+    fn a_quick_run_is_part_of_a_whole_one() {
+        for scenario in &SCENARIOS {
+            let whole = cases(scenario, false, 2);
+            for case in cases(scenario, true, 2) {
+                assert!(whole.iter().any(|other| other.variant == case.variant));
+            }
+        }
+    }
+}
