@@ -34,8 +34,11 @@ fn limits() -> Vec<Limit> {
             let told = source.text[offset..].trim_start().starts_with("///");
             let words: Vec<&str> = line.split_whitespace().collect();
             let name = match words.as_slice() {
-                ["pub" | "pub(crate)", "const", name, ..] if name.ends_with(':') => Some(*name),
-                ["pub", name, ..] if name.ends_with(':') => Some(*name),
+                [public, "const" | "static", name, ..] | [public, name, ..]
+                    if (*public == "pub" || public.starts_with("pub(")) && name.ends_with(':') =>
+                {
+                    Some(*name)
+                }
                 _ => None,
             };
             if let Some(name) = name {
