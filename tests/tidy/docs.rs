@@ -54,17 +54,22 @@ fn what_documents_make_can_be_made() {
         .collect();
     assert!(goals.len() > 4, "goals found: {goals:?}");
     let mut found = Vec::new();
+    let mut seen = 0;
     for (path, text) in documents() {
+        // In a block of code each line may be a command.
         for command in quoted(&text)
             .iter()
-            .filter_map(|code| code.strip_prefix("make ").map(str::to_owned))
+            .flat_map(|code| code.lines())
+            .filter_map(|line| line.trim_start_matches("$ ").strip_prefix("make "))
         {
+            seen += 1;
             let goal = command.split_whitespace().next().unwrap_or_default();
             if !goals.contains(goal) {
                 found.push(format!("{path}: `make {command}`"));
             }
         }
     }
+    assert!(seen > 3, "only {seen} commands found");
     nothing(
         "Mend the document, or add the goal to the Makefile.",
         &found,

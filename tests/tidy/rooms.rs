@@ -265,6 +265,16 @@ fn quiet_rooms_have_no_socket_file_thread_or_clock() {
         if source.product().contains("std::net::*") {
             found.push(format!("{}: std::net::*", source.path));
         }
+        // `use std::{fs, ..}` says the same in other words.
+        for (at, group) in source.product().match_indices("std::{") {
+            let inside = &source.product()[at + group.len()..];
+            let inside = &inside[..inside.find(';').unwrap_or(inside.len())];
+            for word in LOUD.iter().filter_map(|word| word.strip_prefix("std::")) {
+                if words(inside, word).next().is_some() {
+                    found.push(format!("{}: std::{{{word}}}", source.place(at)));
+                }
+            }
+        }
     }
     nothing(
         "A quiet room gets bytes and time as arguments: pass them in.",
