@@ -28,6 +28,7 @@ on_both_drivers! {
     }
 
     fn wrk_with_256_connections_sees_no_error(driver: Driver) {
+        // A minute with `ADIT_TEST_LARGE=1`.
         let nginx = Nginx::start();
         let web = Rules::none().http("web.virtual:80", nginx.url());
         let world = World::builder().driver(driver).rules(web).alone().start();
@@ -42,7 +43,7 @@ on_both_drivers! {
             ),
         );
         let output = Command::new("wrk")
-            .args(["-t", "2", "-c", "256", "-d", "4s", "--timeout", "10s", "-s"])
+            .args(["-t", "2", "-c", "256", "-d", load_seconds(), "--timeout", "10s", "-s"])
             .arg(script)
             .arg(format!("http://{}/", world.http()))
             .output()
@@ -197,4 +198,12 @@ fn a_client_of_http_1_0_gets_its_answer_and_then_the_end() {
         (seen.line.as_str(), seen.field("host")),
         ("GET /old HTTP/1.0", Some("web.virtual"))
     );
+}
+
+fn load_seconds() -> &'static str {
+    if adit_tests::payload::is_large() {
+        "60s"
+    } else {
+        "4s"
+    }
 }

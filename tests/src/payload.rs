@@ -134,14 +134,16 @@ pub fn digest_of(mut from: impl Read) -> io::Result<Digest> {
     }
 }
 
+/// Whether the long forms of the long tests are asked for, with `ADIT_TEST_LARGE=1`.
+#[must_use]
+pub fn is_large() -> bool {
+    std::env::var_os("ADIT_TEST_LARGE").is_some()
+}
+
 /// How large the large transfers are: 256 MiB, or 1 GiB with `ADIT_TEST_LARGE=1`.
 #[must_use]
 pub fn large_bytes() -> u64 {
-    if std::env::var_os("ADIT_TEST_LARGE").is_some() {
-        1 << 30
-    } else {
-        256 << 20
-    }
+    if is_large() { 1 << 30 } else { 256 << 20 }
 }
 
 const CHUNK: usize = 256 * 1024;

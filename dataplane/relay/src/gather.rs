@@ -3,6 +3,7 @@
 //! Only heads are gathered; what follows them is carried where it lies. What the bytes mean, and how
 //! many are too many, is said by the parser that is passed in.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 
@@ -59,32 +60,33 @@ pub async fn from_wire<W: Wire, T, E>(
 
 /// Reads what is there to the end of `front`, waiting for the first byte without a buffer; 0 at the end.
 ///
+/// It waits before it tries: a head is asked for right after something was sent, when nothing can have
+/// come yet.
+///
 /// # Errors
 /// What the pipe says.
 pub async fn read_more<W: Wire>(wire: &W, front: &mut Vec<u8>) -> io::Result<usize> {
-    let start = front.len();
+    if front.is_empty() {
+        // A quiet connection holds no memory.
+        *front = Vec::new();
+    }
     loop {
-        front.resize(start + READ_BYTES, 0);
-        let space = front.get_mut(start..).unwrap_or_default();
-        match wire.try_read(&mut [io::IoSliceMut::new(space)]) {
-            Ok(n) => {
-                front.truncate(start + n);
-                return Ok(n);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                front.truncate(start);
-                if start == 0 {
-                    // A quiet connection holds no memory.
-                    *front = Vec::new();
-                }
-                wire.readable().await?;
-            }
-            Err(error) => {
-                front.truncate(start);
-                return Err(error);
-            }
+        wire.readable().await?;
+        let read = SCRATCH.with_borrow_mut(|scratch| {
+            let n = wire.try_read(&mut [io::IoSliceMut::new(scratch)])?;
+            front.extend_from_slice(scratch.get(..n).unwrap_or_default());
+            Ok::<usize, io::Error>(n)
+        });
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
         }
     }
+}
+
+thread_local! {
+    // Where heads are read to before they are copied to memory of their own size.
+    static SCRATCH: RefCell<[u8; READ_BYTES]> = const { RefCell::new([0; READ_BYTES]) };
 }
 
 /// Why no message was gathered.

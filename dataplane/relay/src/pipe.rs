@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::time::Duration;
 
 use adit_proto::http::Body as HttpBody;
 use adit_runtime::buffer::{Buffer, Class};
@@ -98,27 +99,39 @@ pub async fn wire_to_stream<W: Wire>(
         };
         eager = read == row.room;
         appetite.learn(read, row.room);
-        let mut ended = false;
-        for mut slot in row.filled(read) {
-            if ended {
-                spill.extend_from_slice(slot.payload());
-                continue;
-            }
-            if let Some(body) = body.as_deref_mut() {
-                let step = body.advance(slot.payload()).map_err(Broken::WireBody)?;
-                if step.taken < slot.payload().len() {
-                    spill.extend_from_slice(slot.payload().get(step.taken..).unwrap_or_default());
-                    slot.fill(step.taken);
-                }
-                ended = step.complete;
-            }
-            let bytes = slot.payload().len();
-            if bytes > 0 {
-                *carried += u64::try_from(bytes).unwrap_or(0);
-                stream.send(slot, false)?;
-            }
+        let mut slots = row.filled(read);
+        if let Some(body) = body.as_deref_mut() {
+            keep_body(&mut slots, body, spill)?;
         }
+        *carried += slots
+            .iter()
+            .map(|slot| u64::try_from(slot.payload().len()).unwrap_or(0))
+            .sum::<u64>();
+        stream.send_row(slots.into_iter())?;
     }
+}
+
+// Leaves in `slots` what belongs to the body; the rest goes to `spill`.
+fn keep_body(
+    slots: &mut Vec<Slot>,
+    body: &mut HttpBody,
+    spill: &mut Vec<u8>,
+) -> Result<(), Broken> {
+    let mut kept = 0;
+    for slot in &mut *slots {
+        if body.is_complete() {
+            spill.extend_from_slice(slot.payload());
+            continue;
+        }
+        let step = body.advance(slot.payload()).map_err(Broken::WireBody)?;
+        if step.taken < slot.payload().len() {
+            spill.extend_from_slice(slot.payload().get(step.taken..).unwrap_or_default());
+            slot.fill(step.taken);
+        }
+        kept += usize::from(step.taken > 0);
+    }
+    slots.truncate(kept);
+    Ok(())
 }
 
 // Slots to read into.
@@ -154,17 +167,15 @@ impl Row {
         wire.try_read(&mut spaces)
     }
 
-    fn filled(self, read: usize) -> impl Iterator<Item = Slot> {
+    fn filled(mut self, read: usize) -> Vec<Slot> {
         let mut left = read;
-        self.slots.into_iter().map_while(move |mut slot| {
-            if left == 0 {
-                return None;
-            }
+        for slot in &mut self.slots {
             let length = slot.capacity().min(left);
             slot.fill(length);
             left -= length;
-            Some(slot)
-        })
+        }
+        self.slots.retain(|slot| !slot.payload().is_empty());
+        self.slots
     }
 }
 
@@ -238,9 +249,8 @@ async fn write_pieces<W: Wire>(
                 stream.consumed(n);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // From here on it is this connection that is slow; its bytes must not pin the block.
-                copy_out(pieces);
-                match either(wire.writable(), stream.broken_off()).await {
+                let room = wait_for_room(stream, pieces, wire);
+                match either(room, stream.broken_off()).await {
                     Either::Left(ready) => ready.map_err(Broken::Wire)?,
                     Either::Right(error) => return Err(error.into()),
                 }
@@ -251,6 +261,25 @@ async fn write_pieces<W: Wire>(
     Ok(())
 }
 
+// A reader that is as fast as the tunnel is waited for with the bytes where they lie. One that is not must
+// not pin the tunnel's blocks: its bytes are copied out, those that arrive meanwhile as well.
+async fn wait_for_room<W: Wire>(
+    stream: &Stream,
+    pieces: &mut VecDeque<Piece>,
+    wire: &W,
+) -> io::Result<()> {
+    if let Ok(ready) = monoio::time::timeout(STALLED_AFTER, wire.writable()).await {
+        return ready;
+    }
+    copy_out(pieces);
+    stream.stall(true);
+    let ready = wire.writable().await;
+    stream.stall(false);
+    ready
+}
+
+/// A connection that takes nothing for so long counts as stalled.
+const STALLED_AFTER: Duration = Duration::from_millis(50);
 /// Pieces of one gather write.
 const GATHER_MAX: usize = 64;
 /// 2^4 full records: 256 KiB in one scatter read.

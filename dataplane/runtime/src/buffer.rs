@@ -4,7 +4,7 @@
 //! drops it, newest first, so that the next borrower finds it in the cache. A quiet connection holds
 //! none. What lies in a buffer is nobody's business here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -64,6 +64,11 @@ impl Buffer {
     pub fn take(class: Class) -> Self {
         let kept =
             FREE.try_with(|free| free.borrow_mut().get_mut(class.index()).and_then(Vec::pop));
+        let _ = LENT.try_with(|lent| {
+            if let Some(count) = lent.get(class.index()) {
+                count.set(count.get() + 1);
+            }
+        });
         let bytes = kept
             .ok()
             .flatten()
@@ -113,6 +118,11 @@ impl fmt::Debug for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
+        let _ = LENT.try_with(|lent| {
+            if let Some(count) = lent.get(self.class.index()) {
+                count.set(count.get().saturating_sub(1));
+            }
+        });
         // While the thread ends its free lists may be gone; then the allocator takes the memory.
         let _ = FREE.try_with(|free| {
             if let Some(list) = free.borrow_mut().get_mut(self.class.index())
@@ -131,7 +141,15 @@ pub fn kept(class: Class) -> usize {
         .unwrap_or(0)
 }
 
+/// How many buffers of `class` this thread has lent and not got back.
+#[must_use]
+pub fn lent(class: Class) -> usize {
+    LENT.try_with(|lent| lent.get(class.index()).map_or(0, Cell::get))
+        .unwrap_or(0)
+}
+
 thread_local! {
+    static LENT: [Cell<usize>; 3] = const { [Cell::new(0), Cell::new(0), Cell::new(0)] };
     static FREE: RefCell<[Vec<Box<[u8]>>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
 }
 
@@ -154,6 +172,15 @@ mod tests {
             .collect();
         drop(many);
         assert_eq!(kept(Class::Block), Class::Block.kept_max());
+    }
+
+    #[test]
+    fn what_is_lent_is_counted_until_it_is_back() {
+        let before = lent(Class::Block);
+        let one = Buffer::take(Class::Block);
+        assert_eq!(lent(Class::Block), before + 1);
+        drop(one);
+        assert_eq!(lent(Class::Block), before);
     }
 
     #[test]

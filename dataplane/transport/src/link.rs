@@ -4,11 +4,14 @@
 //! the streams; its flusher seals what the streams queued and writes it in one gather call; its timer
 //! notices a dead peer. What the streams carry is not its business.
 
+mod ending;
+mod reading;
+
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -18,56 +21,16 @@ use adit_mux::{Budget, OpenError};
 use adit_runtime::buffer::{Buffer, Class};
 use adit_runtime::clock;
 use adit_runtime::local::{Notify, Once};
-use adit_runtime::pace::yield_now;
 use adit_tunnel::{Batch, Error, Event, GoAwayCode, Peer, StreamId};
 
-use crate::piece::{self, Piece};
+use crate::piece::Piece;
 use crate::socket::Socket;
 use crate::stream::{Stream, StreamError};
 use crate::wire::Wire;
 use crate::{Slot, Tunnel};
 
-/// How a tunnel ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Ending {
-    /// The peer closed in good order.
-    PeerClosed,
-    /// We closed in good order, after a drain or at its deadline.
-    Closed,
-    /// The path broke: reset, or cut without the peer's close.
-    Lost(String),
-    /// The peer fell silent.
-    Silent(String),
-    /// A rule was broken, by the peer or by us.
-    Broken(String),
-}
-
-impl Ending {
-    /// A closed word for metrics and logs.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::PeerClosed => "peer-closed",
-            Self::Closed => "closed",
-            Self::Lost(_) => "lost",
-            Self::Silent(_) => "silent",
-            Self::Broken(_) => "broken",
-        }
-    }
-}
-
-impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PeerClosed => f.write_str("closed by the peer"),
-            Self::Closed => f.write_str("closed"),
-            Self::Lost(why) => write!(f, "lost: {why}"),
-            Self::Silent(why) => write!(f, "silent: {why}"),
-            Self::Broken(why) => write!(f, "broken: {why}"),
-        }
-    }
-}
+pub use ending::Ending;
+pub use reading::PINNED_BLOCKS_MAX;
 
 /// The multiplexer's settings for a tunnel whose both ends are adit: all tunnels of the process
 /// share one window budget.
@@ -114,7 +77,7 @@ pub struct Link {
 
 pub(crate) struct Core {
     pub(crate) tunnel: Tunnel,
-    pub(crate) ends: HashMap<StreamId, End>,
+    pub(crate) ends: HashMap<StreamId, End, foldhash::fast::RandomState>,
     batch: Batch<Buffer>,
     incoming: VecDeque<StreamId>,
     // Tasks that wait until the peer has looked at what we opened.
@@ -122,7 +85,7 @@ pub(crate) struct Core {
     ending: Option<Ending>,
     turn: u64,
     queued_bytes: usize,
-    queued_frames: usize,
+    queued_rows: usize,
     blocked: bool,
     draining: bool,
     traffic: Traffic,
@@ -140,6 +103,8 @@ pub(crate) struct End {
     pub(crate) writer: Option<Waker>,
     // The reader's task was woken in this turn and will look before the block is used again.
     fresh: u64,
+    // The reader takes nothing for a while now: what arrives must not pin blocks.
+    pub(crate) stalled: bool,
 }
 
 impl Link {
@@ -150,14 +115,14 @@ impl Link {
         let link = Rc::new(Self {
             core: RefCell::new(Core {
                 tunnel,
-                ends: HashMap::new(),
+                ends: HashMap::default(),
                 batch: Batch::new(),
                 incoming: VecDeque::new(),
                 openers: Vec::new(),
                 ending: None,
                 turn: 0,
                 queued_bytes: 0,
-                queued_frames: 0,
+                queued_rows: 0,
                 blocked: false,
                 draining: false,
                 traffic: Traffic::default(),
@@ -335,7 +300,8 @@ impl Link {
 
     /// Queues one frame of a stream and sees to it that it leaves: at once when a batch is full,
     /// else at the end of this turn of the loop. The bound keeps requests from travelling as a convoy.
-    pub(crate) fn queue(&self, id: StreamId, slot: Slot, fin: bool) -> Result<(), ()> {
+    /// With `more` the next frame follows at once, and only the last of the row is looked at.
+    pub(crate) fn queue(&self, id: StreamId, slot: Slot, fin: bool, more: bool) -> Result<(), ()> {
         let full = {
             let mut core = self.core.borrow_mut();
             if core.ending.is_some() {
@@ -344,8 +310,11 @@ impl Link {
             let bytes = slot.payload().len();
             core.tunnel.send(id, slot, fin).map_err(|_refused| ())?;
             core.queued_bytes += bytes;
-            core.queued_frames += 1;
-            core.queued_bytes >= FLUSH_BYTES || core.queued_frames >= FLUSH_FRAMES
+            if more {
+                return Ok(());
+            }
+            core.queued_rows += 1;
+            core.queued_bytes >= FLUSH_BYTES || core.queued_rows >= FLUSH_ROWS
         };
         if full {
             self.flush();
@@ -364,7 +333,7 @@ impl Link {
         let mut guard = self.core.borrow_mut();
         let core = &mut *guard;
         core.queued_bytes = 0;
-        core.queued_frames = 0;
+        core.queued_rows = 0;
         if core.ending.is_some() {
             return false;
         }
@@ -457,172 +426,6 @@ impl Link {
             }
             if self.core.borrow().tunnel.wants_write() {
                 self.flush();
-            }
-        }
-    }
-
-    async fn read(&self, leftover: Vec<u8>) {
-        let mut events = Vec::new();
-        let mut block: Option<Rc<Buffer>> = None;
-        let mut filled = 0;
-        // The socket was read to its end for now.
-        let mut exhausted = true;
-        // Bytes lie in the block that nobody has looked at.
-        let mut unread = !leftover.is_empty();
-        if unread {
-            let mut first = Buffer::take(Class::Block);
-            filled = leftover.len().min(first.len());
-            if let (Some(to), Some(from)) = (first.get_mut(..filled), leftover.get(..filled)) {
-                to.copy_from_slice(from);
-            }
-            block = Some(Rc::new(first));
-        }
-        drop(leftover);
-        loop {
-            if !unread {
-                if exhausted {
-                    if filled == 0 {
-                        // A quiet tunnel holds no buffer.
-                        block = None;
-                    }
-                    if let Err(error) = self.socket.readable().await {
-                        self.end(Ending::Lost(error.to_string()));
-                        return;
-                    }
-                }
-                let current = writable_block(&mut block, filled);
-                let room = current.len() - filled;
-                match self.socket.try_read(&mut [IoSliceMut::new(
-                    current.get_mut(filled..).unwrap_or_default(),
-                )]) {
-                    Ok(0) => {
-                        self.peer_gone();
-                        return;
-                    }
-                    Ok(n) => {
-                        filled += n;
-                        // A read that filled the block says that more is waiting.
-                        exhausted = n < room;
-                        self.core.borrow_mut().traffic.received_bytes +=
-                            u64::try_from(n).unwrap_or(u64::MAX);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        exhausted = true;
-                        continue;
-                    }
-                    Err(error) => {
-                        self.end(Ending::Lost(error.to_string()));
-                        return;
-                    }
-                }
-            }
-            unread = false;
-            let Some(shared) = block.as_mut() else {
-                continue;
-            };
-            events.clear();
-            let received = match Rc::get_mut(shared).and_then(|bytes| bytes.get_mut(..filled)) {
-                Some(bytes) => {
-                    let mut core = self.core.borrow_mut();
-                    core.turn += 1;
-                    core.tunnel.receive(bytes, clock::now(), &mut events)
-                }
-                // `writable_block` has just made it ours alone.
-                None => Ok(filled),
-            };
-            self.dispatch(&mut events, shared);
-            let used = match received {
-                Ok(used) => used.min(filled),
-                Err(error) => {
-                    self.fail(&error);
-                    return;
-                }
-            };
-            if self.core.borrow().tunnel.peer_has_closed() {
-                self.flush();
-                self.end(Ending::PeerClosed);
-                return;
-            }
-            if self.core.borrow().tunnel.wants_write() {
-                self.flusher.notify();
-            }
-            // The streams that got slices run now and give them back; then the block is ours again.
-            yield_now().await;
-            if used < filled {
-                keep_rest(&mut block, used, filled);
-            }
-            filled -= used;
-        }
-    }
-
-    fn dispatch(&self, events: &mut Vec<Event>, block: &Rc<Buffer>) {
-        let mut core = self.core.borrow_mut();
-        let core = &mut *core;
-        let turn = core.turn;
-        for event in events.drain(..) {
-            match event {
-                Event::Opened(id) => {
-                    core.ends.insert(
-                        id,
-                        End {
-                            fresh: turn,
-                            ..End::default()
-                        },
-                    );
-                    core.incoming.push_back(id);
-                    self.arrived.notify();
-                }
-                Event::Data { stream, range } => {
-                    let bytes = range.len();
-                    match core.ends.get_mut(&stream) {
-                        Some(end) => {
-                            if let Some(reader) = end.reader.take() {
-                                end.fresh = turn;
-                                reader.wake();
-                            }
-                            if end.fresh == turn {
-                                end.inbox
-                                    .push_back(Piece::new(block, range.start, range.end));
-                            } else {
-                                // Its task is busy elsewhere, perhaps for long: it must not pin the block.
-                                piece::append_copy(
-                                    &mut end.inbox,
-                                    block.get(range).unwrap_or_default(),
-                                );
-                            }
-                        }
-                        // Nobody holds the stream any more; the credit goes back all the same.
-                        None => core.tunnel.consumed(stream, bytes, clock::now()),
-                    }
-                }
-                Event::Finished(id) => {
-                    if let Some(end) = core.ends.get_mut(&id) {
-                        end.finished = true;
-                        end.wake();
-                    }
-                }
-                Event::Reset(id) => {
-                    if let Some(end) = core.ends.get_mut(&id) {
-                        end.reset = true;
-                        end.wake();
-                    }
-                    core.openers.drain(..).for_each(Waker::wake);
-                }
-                Event::Writable(id) => {
-                    if let Some(writer) = core.ends.get_mut(&id).and_then(|end| end.writer.take()) {
-                        writer.wake();
-                    }
-                }
-                Event::Acknowledged(id) => {
-                    if let Some(end) = core.ends.get_mut(&id) {
-                        end.unseen = false;
-                    }
-                    core.openers.drain(..).for_each(Waker::wake);
-                }
-                Event::WentAway(_) => {
-                    core.draining = true;
-                    self.changed.notify();
-                }
             }
         }
     }
@@ -730,41 +533,6 @@ fn record() -> Buffer {
     Buffer::take(Class::Record)
 }
 
-// The block to read into, ours alone, with its first `filled` bytes kept.
-fn writable_block(block: &mut Option<Rc<Buffer>>, filled: usize) -> &mut Buffer {
-    let usable = block
-        .as_mut()
-        .is_some_and(|shared| Rc::get_mut(shared).is_some());
-    if !usable {
-        let mut fresh = Buffer::take(Class::Block);
-        if let Some(old) = block.as_ref()
-            && let (Some(to), Some(from)) = (fresh.get_mut(..filled), old.get(..filled))
-        {
-            to.copy_from_slice(from);
-        }
-        *block = Some(Rc::new(fresh));
-    }
-    block
-        .as_mut()
-        .and_then(Rc::get_mut)
-        .expect("a block that nobody shares was put there just now")
-}
-
-// Moves the beginning of a record to the front, into a new block when the old one is still read.
-fn keep_rest(block: &mut Option<Rc<Buffer>>, used: usize, filled: usize) {
-    if let Some(alone) = block.as_mut().and_then(Rc::get_mut) {
-        alone.copy_within(used..filled, 0);
-        return;
-    }
-    let mut fresh = Buffer::take(Class::Block);
-    if let Some(old) = block.as_ref()
-        && let (Some(to), Some(from)) = (fresh.get_mut(..filled - used), old.get(used..filled))
-    {
-        to.copy_from_slice(from);
-    }
-    *block = Some(Rc::new(fresh));
-}
-
 /// Ciphertext sealed for one gather write: 16 full records.
 const BATCH_BYTES: usize = 256 * 1024;
 /// Streams opened and not yet looked at; a burst of a thousand requests passes in one round trip.
@@ -775,8 +543,9 @@ const GATHER_MAX: usize = 64;
 const BATCHES_PER_TURN: usize = 4;
 /// Queued payload that is sent at once instead of at the end of the turn.
 const FLUSH_BYTES: usize = 16 * 1024;
-/// Queued frames that are sent at once: more would make requests travel as a convoy.
-const FLUSH_FRAMES: usize = 16;
+/// Queued rows (what one read of a local connection brought) that are sent at once: more would make
+/// requests travel as a convoy.
+const FLUSH_ROWS: usize = 16;
 /// The timer looks at least this often, and at most as often as its resolution allows.
 const WATCH_MAX: Duration = Duration::from_secs(1);
 const WATCH_MIN: Duration = Duration::from_millis(2);

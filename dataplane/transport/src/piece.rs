@@ -4,6 +4,7 @@
 //! from being used again. One that has to wait is copied out, so that a stalled stream cannot pin
 //! the blocks of its neighbours.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
@@ -79,8 +80,22 @@ pub fn total(pieces: &VecDeque<Piece>) -> usize {
     pieces.iter().map(Piece::len).sum()
 }
 
+/// Payload bytes that this thread has copied because whoever shall take them was busy elsewhere or too
+/// slow. All other payload stays where it was opened.
+#[must_use]
+pub fn copied_bytes() -> u64 {
+    COPIED.with(Cell::get)
+}
+
+thread_local! {
+    static COPIED: Cell<u64> = const { Cell::new(0) };
+}
+
 /// Copies `bytes` behind the last piece, into its own memory or new.
 pub(crate) fn append_copy(pieces: &mut VecDeque<Piece>, mut bytes: &[u8]) {
+    COPIED.with(|copied| {
+        copied.set(copied.get() + u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+    });
     while !bytes.is_empty() {
         let grown = pieces
             .back_mut()

@@ -15,7 +15,7 @@ use adit_tunnel::StreamId;
 
 use crate::Slot;
 use crate::link::Link;
-use crate::piece::{Piece, total};
+use crate::piece::{self, Piece, total};
 
 /// A stream's two directions.
 pub struct Stream {
@@ -132,7 +132,23 @@ impl Stream {
         if fin {
             self.ended.set(true);
         }
-        self.link.queue(self.id, slot, fin).map_err(|()| {
+        self.queue(slot, fin, false)
+    }
+
+    /// Queues a row of slots, within the credit, which leave together.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_row(&self, slots: impl Iterator<Item = Slot>) -> Result<(), StreamError> {
+        let mut slots = slots.peekable();
+        while let Some(slot) = slots.next() {
+            self.queue(slot, false, slots.peek().is_some())?;
+        }
+        Ok(())
+    }
+
+    fn queue(&self, slot: Slot, fin: bool, more: bool) -> Result<(), StreamError> {
+        self.link.queue(self.id, slot, fin, more).map_err(|()| {
             self.link
                 .with(|core| self.broken(core))
                 .unwrap_or(StreamError::Reset)
@@ -216,6 +232,19 @@ impl Stream {
             })
         })
         .await
+    }
+
+    /// Says whether the holder takes nothing for a while: what arrives meanwhile is copied, so that it
+    /// does not keep the tunnel's blocks from being used again.
+    pub fn stall(&self, stalled: bool) {
+        self.link.with(|core| {
+            if let Some(end) = core.ends.get_mut(&self.id) {
+                end.stalled = stalled;
+                if stalled {
+                    piece::copy_out(&mut end.inbox);
+                }
+            }
+        });
     }
 
     /// Whether bytes or an end wait to be received.

@@ -53,7 +53,8 @@ impl TlsWire {
                 flushing: Cell::new(false),
                 flushed: Notify::new(),
                 dropped: Once::new(),
-                waiting: Cell::new(false),
+                // The backend may have spoken right behind its handshake.
+                waiting: Cell::new(true),
                 finished: Cell::new(false),
                 aborted: Cell::new(false),
                 failed: Cell::new(false),

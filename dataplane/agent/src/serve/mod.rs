@@ -259,4 +259,6 @@ impl Judged for Asked {
 }
 
 #[cfg(test)]
+mod bulk_tests;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,127 @@
+//! That a byte is not copied on its way: counted, in both directions and both roles.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::Duration;
+
+use adit_proto::connect::Protocol;
+use adit_proto::connect::Response;
+use adit_relay::duplex::duplex;
+use adit_relay::gather;
+use adit_transport::piece::copied_bytes;
+use adit_transport::socket::Leg;
+use adit_transport::{Socket, Stream};
+
+use crate::test_world::{Backend, World, front, on_both_drivers, opaque};
+
+const BYTES: usize = 64 << 20;
+
+// An application behind the gateway's end of the tunnel.
+fn application(play: impl FnOnce(TcpStream) + Send + 'static) -> Socket {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || play(TcpStream::connect(address).unwrap()));
+    Socket::from_std(listener.accept().unwrap().0, Leg::Local).unwrap()
+}
+
+fn send_all(mut to: &TcpStream) {
+    let chunk = vec![7; 256 * 1024];
+    for _ in 0..BYTES / chunk.len() {
+        to.write_all(&chunk).unwrap();
+    }
+    to.shutdown(Shutdown::Write).unwrap();
+}
+
+fn read_all(mut from: &TcpStream) -> usize {
+    let mut chunk = vec![0; 256 * 1024];
+    let mut all = 0;
+    loop {
+        match from.read(&mut chunk).unwrap() {
+            0 => return all,
+            n => all += n,
+        }
+    }
+}
+
+async fn opened(world: &World) -> (Stream, VecDeque<adit_transport::Piece>) {
+    let stream = world
+        .open(&front(Protocol::Tcp, "acme", "db.virtual", 5432, ""), false)
+        .await;
+    let (mut pieces, mut answer) = (VecDeque::new(), Vec::new());
+    let (verdict, used) = gather::from_stream(&stream, &mut pieces, &mut answer, Response::decode)
+        .await
+        .unwrap();
+    assert_eq!((verdict, used), (Response::Accepted, answer.len()));
+    (stream, pieces)
+}
+
+#[test]
+fn no_payload_is_copied_between_tunnel_and_sockets_that_keep_up() {
+    on_both_drivers(async |driver| {
+        let backend = Backend::new(|number, socket| {
+            if number == 0 {
+                send_all(socket);
+            }
+            assert_eq!(read_all(socket), if number == 0 { 0 } else { BYTES });
+        });
+        let rules = opaque("tcp", &backend.address.to_string(), "");
+        let world = World::new(driver, &rules, |_| {}).await;
+
+        let before = copied_bytes();
+        let (stream, mut first) = opened(&world).await;
+        let download = application(|socket| {
+            socket.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(read_all(&socket), BYTES);
+        });
+        let ended = duplex(&stream, &mut first, &download).await;
+        assert!(
+            ended.broken.is_none() && ended.to_wire == BYTES as u64,
+            "{ended:?}"
+        );
+
+        let (stream, mut first) = opened(&world).await;
+        let upload = application(|socket| {
+            send_all(&socket);
+            assert_eq!(read_all(&socket), 0);
+        });
+        let ended = duplex(&stream, &mut first, &upload).await;
+        assert!(
+            ended.broken.is_none() && ended.to_stream == BYTES as u64,
+            "{ended:?}"
+        );
+
+        // A reader that the machine keeps from its core for a while counts as stalled, and costs a window.
+        let copied = copied_bytes() - before;
+        assert!(
+            copied < 2 * BYTES as u64 / 16,
+            "{copied} bytes of {} were copied",
+            2 * BYTES
+        );
+    });
+}
+
+#[test]
+fn payload_for_a_socket_that_stalls_is_copied_out_of_the_tunnels_blocks() {
+    on_both_drivers(async |driver| {
+        let backend = Backend::new(|_, socket| {
+            send_all(socket);
+            assert_eq!(read_all(socket), 0);
+        });
+        let rules = opaque("tcp", &backend.address.to_string(), "");
+        let world = World::new(driver, &rules, |_| {}).await;
+        let before = copied_bytes();
+        let (stream, mut first) = opened(&world).await;
+        let slow = application(|socket| {
+            socket.shutdown(Shutdown::Write).unwrap();
+            std::thread::sleep(Duration::from_millis(500));
+            assert_eq!(read_all(&socket), BYTES);
+        });
+        let ended = duplex(&stream, &mut first, &slow).await;
+        assert!(
+            ended.broken.is_none() && ended.to_wire == BYTES as u64,
+            "{ended:?}"
+        );
+        assert!(copied_bytes() > before, "what waits must not pin blocks");
+    });
+}
