@@ -7,6 +7,7 @@ want() {
     command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || need="$need $2"
 }
 want nginx nginx
+want haproxy haproxy
 want redis-server redis-server
 want redis-cli redis-tools
 want openssl openssl

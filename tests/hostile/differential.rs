@@ -1,9 +1,10 @@
-//! H-07: the same bytes to adit and to nginx. What adit forwards, nginx must have read in the same way.
+//! H-07: the same bytes to adit and to another server. What adit forwards, that server must have read in the same way.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use adit_tests::wait::SOON;
-use adit_tests::{Connection, Nginx, Rules, World, until};
+use adit_tests::{Backend, Connection, Haproxy, Nginx, Rules, World, backend, until};
 
 /// Requests at the borders of the grammar. `{auth}` becomes the fields of the caller.
 const ODD: &[&str] = &[
@@ -62,12 +63,49 @@ const ODD: &[&str] = &[
     "GET http://user@web.virtual/a HTTP/1.1\r\nHost: web.virtual\r\n{auth}\r\n",
 ];
 
+/// A server that logs what it reads. Bodies are not logged; their ends show in where the next request begins.
+trait Reader {
+    fn address(&self) -> SocketAddr;
+    fn log(&self) -> Vec<String>;
+}
+
+impl Reader for Nginx {
+    fn address(&self) -> SocketAddr {
+        self.address()
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.access_log()
+    }
+}
+
+impl Reader for Haproxy {
+    fn address(&self) -> SocketAddr {
+        self.address()
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.access_log()
+    }
+}
+
 #[test]
 fn h07_what_is_forwarded_is_what_nginx_reads_in_the_same_bytes() {
-    // nginx does not log bodies; their ends show in where it sees the next request begin.
-    let direct = Nginx::start();
-    let behind = Nginx::start();
-    let world = World::with(Rules::none().http("web.virtual:80", behind.url()));
+    reads_alike(&Nginx::start(), &Nginx::start(), &[]);
+}
+
+#[test]
+fn h07_what_is_forwarded_is_what_haproxy_reads_in_the_same_bytes() {
+    let server = Backend::saying(backend::ok("hello"));
+    let start = || Haproxy::start(server.address());
+    // RFC 3986, section 3.3: the path behind an authority may be empty. HAProxy 2.6 wants one before a query.
+    reads_alike(&start(), &start(), &["GET http://web.virtual?q "]);
+}
+
+/// `refused_well` are beginnings of cases that this server refuses although they can be read in one way only.
+fn reads_alike(direct: &impl Reader, behind: &impl Reader, refused_well: &[&str]) {
+    let url = format!("http://{}", behind.address());
+    let world = World::with(Rules::none().http("web.virtual:80", url));
     let auth = world.credentials();
     let (mut forwarded, mut refused) = (0, 0);
     for (number, odd) in ODD.iter().enumerate() {
@@ -81,11 +119,11 @@ fn h07_what_is_forwarded_is_what_nginx_reads_in_the_same_bytes() {
             .map(|char| u8::try_from(u32::from(char)).unwrap())
             .chain(mark.bytes())
             .collect();
-        let (seen_direct, seen_behind) = (log_length(&direct), log_length(&behind));
+        let (seen_direct, seen_behind) = (direct.log().len(), behind.log().len());
         drain(Connection::open(direct.address()).unwrap(), &bytes);
         let answers = drain(world.connect(), &bytes);
-        let direct_lines = lines_from(&direct, seen_direct, number);
-        let behind_lines = lines_from(&behind, seen_behind, number);
+        let direct_lines = lines_from(direct, seen_direct, number);
+        let behind_lines = lines_from(behind, seen_behind, number);
 
         let mark = format!("GET /mark-{number}");
         let ours = behind_lines.first().filter(|line| **line != mark);
@@ -98,15 +136,19 @@ fn h07_what_is_forwarded_is_what_nginx_reads_in_the_same_bytes() {
                 "{number}"
             );
         }
-        // adit may refuse what nginx takes. What it does forward, nginx has read in the same bytes; where
-        // nginx ends the connection at once, the mark may still come, because the client's lives on.
+        // adit may refuse what the server takes. What it does forward, the server has read in the same bytes; where
+        // it ends the connection at once, the mark may still come, because the client's lives on.
         let mut unread = direct_lines.iter();
         let read_alike = behind_lines.iter().all(|line| {
             unread.any(|direct| direct == line) || (direct_lines.is_empty() && *line == mark)
         });
+        if direct_lines.is_empty() && refused_well.iter().any(|case| odd.starts_with(case)) {
+            assert_eq!(behind_lines.len(), 2, "case {number}: {behind_lines:?}");
+            continue;
+        }
         assert!(
             read_alike,
-            "case {number} is read in two ways: {odd:?}\nnginx {direct_lines:?}\nbehind adit {behind_lines:?}\n\
+            "case {number} is read in two ways: {odd:?}\ndirect {direct_lines:?}\nbehind adit {behind_lines:?}\n\
              adit answered {answers}"
         );
     }
@@ -123,25 +165,21 @@ fn drain(mut connection: Connection, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&connection.to_close().unwrap_or_default()).into_owned()
 }
 
-fn log_length(nginx: &Nginx) -> usize {
-    nginx.access_log().len()
-}
-
-// Method and path of each request that nginx read well, whatever the form of the target.
-fn lines_from(nginx: &Nginx, start: usize, number: usize) -> Vec<String> {
-    // nginx serves one event after the other: when it has logged this, all before is logged, too.
+// Method and path of each request that a server read well, whatever the form of the target.
+fn lines_from(server: &impl Reader, start: usize, number: usize) -> Vec<String> {
+    // They serve one event after the other: when this is logged, all before is logged, too.
     let sync = format!("/sync-{number}");
-    let mut connection = Connection::open(nginx.address()).unwrap();
+    let mut connection = Connection::open(server.address()).unwrap();
     connection
         .send(format!(
             "GET {sync} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         ))
         .unwrap();
     assert!(!connection.to_close().unwrap().is_empty());
-    until("nginx has logged", SOON, || {
-        nginx.access_log().iter().any(|line| line.contains(&sync))
+    until("the server has logged", SOON, || {
+        server.log().iter().any(|line| line.contains(&sync))
     });
-    let lines = nginx.access_log().into_iter().skip(start);
+    let lines = server.log().into_iter().skip(start);
     lines
         .filter(|line| !line.starts_with("400 ") && !line.contains("/sync-"))
         .map(|line| {

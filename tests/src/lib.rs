@@ -13,6 +13,7 @@
 pub mod backend;
 pub mod cable;
 pub mod curl;
+pub mod haproxy;
 pub mod http;
 pub mod load;
 pub mod net;
@@ -35,6 +36,7 @@ pub mod world;
 
 pub use backend::Backend;
 pub use cable::Cable;
+pub use haproxy::Haproxy;
 pub use http::{Connection, Response};
 pub use nginx::Nginx;
 pub use rules::Rules;

@@ -161,7 +161,7 @@ http {{
 }
 
 // Debian keeps nginx in /usr/sbin, which is not in everybody's path.
-fn with_sbin() -> String {
+pub(crate) fn with_sbin() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     if Path::new("/usr/sbin").is_dir() {
         format!("{path}:/usr/sbin")
