@@ -141,6 +141,37 @@ fn h11_a_socks_negotiation_that_drips_in_is_closed_at_its_deadline() {
 }
 
 #[test]
+fn h11_1024_handshakes_may_be_under_way_on_a_shard_and_one_more_is_closed_at_once() {
+    let world = World::builder()
+        .rules(Rules::none())
+        .shards(1)
+        .alone()
+        .gateway(|config| {
+            config.text("tunnel.handshake_timeout", "30s");
+        })
+        .start();
+    let door = world.gateway.door("tunnel");
+    let mut silent: Vec<_> = (0..1024).map(|_| net::connect(door).unwrap()).collect();
+    let shed = || {
+        let admin = world.gateway.admin();
+        admin.metric("gateway_connections_shed_total", &[])
+    };
+    let closed = |stream: &mut TcpStream| net::read_to_close(stream).unwrap();
+    assert_eq!(closed(&mut net::connect(door).unwrap()), b"");
+    assert!((shed() - 1.0).abs() < 0.5, "{} were shed", shed());
+    // The others are still waited for; when one has left there is room for one.
+    drop(silent.pop());
+    until("an agent gets in again", SOON, || {
+        let certificates = world.keys.agent("pki", "acme", "agent-2", "agent-2");
+        Disguise::from(&certificates).dial(door, "").is_ok()
+    });
+    let before = shed();
+    silent.push(net::connect(door).unwrap());
+    assert_eq!(closed(&mut net::connect(door).unwrap()), b"");
+    assert!((shed() - before - 1.0).abs() < 0.5);
+}
+
+#[test]
 fn h11_a_thousand_idle_and_dripping_connections_keep_nobody_waiting() {
     let backend = Backend::saying(backend::ok("hello"));
     let world = World::builder()

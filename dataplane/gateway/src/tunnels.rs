@@ -35,9 +35,10 @@ pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
                 shard.counters.shed.increment(1);
                 continue;
             }
+            // Counted here and not in the task: many may be accepted before the first of their tasks runs.
+            shard.opening.set(shard.opening.get() + 1);
             let shard = Rc::clone(&shard);
             monoio::spawn(async move {
-                shard.opening.set(shard.opening.get() + 1);
                 admit(&shard, socket, from).await;
                 shard.opening.set(shard.opening.get().saturating_sub(1));
             });
