@@ -12,6 +12,10 @@ want sshd openssh-server
 want ssh openssh-client
 want haproxy haproxy
 want nginx nginx
+if ! command -v rathole >/dev/null 2>&1 && [ ! -x target/peers/bin/rathole ]; then
+    want pkg-config pkg-config
+    [ -e /usr/include/openssl/ssl.h ] || need="$need libssl-dev"
+fi
 if [ -n "$need" ]; then
     sudo=""
     [ "$(id -u)" = 0 ] || sudo="sudo"
@@ -26,7 +30,7 @@ fi
 if ! command -v rathole >/dev/null 2>&1 && [ ! -x target/peers/bin/rathole ]; then
     echo "building rathole (some minutes)"
     cargo install rathole --version 0.5.0 --locked --no-default-features \
-        --features server,client,rustls,noise,hot-reload --root target/peers >target/peers-rathole.log 2>&1 ||
+        --features server,client,tls --root target/peers >target/peers-rathole.log 2>&1 ||
         echo "left out: rathole could not be built, see target/peers-rathole.log"
 fi
 for program in wstunnel frps chisel; do

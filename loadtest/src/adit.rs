@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use crate::interrupt;
+use crate::link::Link;
 use crate::place::Seat;
 use crate::process::{self, Process};
 use crate::route::{Opaque, Route};
@@ -45,11 +46,24 @@ pub(crate) fn start(setting: &Setting) -> Result<Subject> {
     parts.push(node(setting, &aditd, "gateway", Seat::Gateway, &dir)?);
     let tunnel = nodes.door(&mut parts, "tunnel")?;
     let http = nodes.door(&mut parts, "http")?;
-    let (dialled, link) = setting.via(tunnel)?;
-    std::fs::write(
-        dir.join("agent.toml"),
-        agent_toml(dialled, shards, setting.tunnels),
-    )?;
+    let doors = setting.tunnels.div_ceil(TUNNELS_TO_AN_ADDRESS);
+    let (dialled, link) = if doors > 1 {
+        // One agent has so many tunnels to an address at most, and takes an address once: the link
+        // gives it as many addresses as it needs.
+        let quality = setting.quality.unwrap_or_default();
+        let link = Link::with_doors(doors, tunnel, quality, &setting.places)?;
+        (
+            std::iter::once(link.address)
+                .chain(link.more.iter().copied())
+                .collect(),
+            Some(link),
+        )
+    } else {
+        let (dialled, link) = setting.via(tunnel)?;
+        (vec![dialled], link)
+    };
+    let each = setting.tunnels.div_ceil(doors.max(1));
+    std::fs::write(dir.join("agent.toml"), agent_toml(&dialled, shards, each))?;
     parts.push(node(setting, &aditd, "agent", Seat::Agent, &dir)?);
     let mut subject = Subject {
         name: NAME.to_owned(),
@@ -273,14 +287,13 @@ shards = {shards}
     )
 }
 
-fn agent_toml(gateway: SocketAddr, shards: usize, tunnels: usize) -> String {
-    // One agent has at most 16 tunnels to an address, and may be given an address many times.
-    let (times, each) = match tunnels {
-        0 => (1, "\"auto\"".to_owned()),
-        few if few <= 16 => (1, few.to_string()),
-        many => (many.div_ceil(16), "16".to_owned()),
+fn agent_toml(gateways: &[SocketAddr], shards: usize, tunnels: usize) -> String {
+    let each = match tunnels {
+        0 => "\"auto\"".to_owned(),
+        tunnels => tunnels.to_string(),
     };
-    let gateways = vec![format!("\"{gateway}\""); times].join(", ");
+    let gateways: Vec<String> = gateways.iter().map(|one| format!("\"{one}\"")).collect();
+    let gateways = gateways.join(", ");
     format!(
         r#"[agent]
 state = "state"
@@ -290,6 +303,9 @@ tunnels = {each}
 certificate = "ag/cert.pem"
 key = "ag/key.pem"
 roots = "ag/ca.pem"
+[backend]
+# As many as the peers keep: one for each of 512 connections.
+pool_max = 1000
 [admin]
 socket = "agent.sock"
 [log]
@@ -303,6 +319,7 @@ shards = {shards}
 /// How it is called in reports.
 pub(crate) const NAME: &str = "adit";
 const OTHER_SYSTEMS: u32 = 100;
+const TUNNELS_TO_AN_ADDRESS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
@@ -310,12 +327,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thousand_tunnels_are_an_address_given_many_times() {
-        let text = agent_toml("127.0.0.1:1".parse().unwrap(), 1, 1000);
-        assert_eq!(text.matches("127.0.0.1:1").count(), 63);
+    fn an_agent_dials_every_address_it_is_given() {
+        let gateways = [
+            "127.0.0.1:1".parse().unwrap(),
+            "127.0.0.1:2".parse().unwrap(),
+        ];
+        let text = agent_toml(&gateways, 1, 16);
+        assert!(
+            text.contains("gateways = [\"127.0.0.1:1\", \"127.0.0.1:2\"]"),
+            "{text}"
+        );
         assert!(text.contains("tunnels = 16"), "{text}");
-        let text = agent_toml("127.0.0.1:1".parse().unwrap(), 1, 0);
-        assert!(text.contains("tunnels = \"auto\""), "{text}");
+        assert!(agent_toml(&gateways, 1, 0).contains("tunnels = \"auto\""));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) struct Quality {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) address: SocketAddr,
+    /// Further addresses that lead to the same place.
+    pub(crate) more: Vec<SocketAddr>,
     orders: Option<Sender<(Order, Sender<Instant>)>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -51,16 +53,26 @@ pub(crate) enum Order {
 impl Link {
     /// A relay to `target`.
     pub(crate) fn to(target: SocketAddr, quality: Quality, places: &Places) -> Result<Self> {
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-        // Connections inherit it. What waits in here is queue that a real link would not have.
-        listener.set_recv_buffer_size(SOCKET_BUFFER)?;
-        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
-        listener.listen(1024)?;
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from(listener);
-        let address = listener.local_addr()?;
+        Self::with_doors(1, target, quality, places)
+    }
+
+    /// A relay to `target` with so many addresses of its own.
+    pub(crate) fn with_doors(
+        doors: usize,
+        target: SocketAddr,
+        quality: Quality,
+        places: &Places,
+    ) -> Result<Self> {
+        let listeners = (0..doors.max(1))
+            .map(|_| listen())
+            .collect::<Result<Vec<TcpListener>>>()?;
+        let mut more = listeners
+            .iter()
+            .map(TcpListener::local_addr)
+            .collect::<io::Result<Vec<SocketAddr>>>()?;
+        let address = more.remove(0);
         let (orders, inbox) = mpsc::channel();
-        let mut relay = Relay::new(listener, target, quality, inbox)?;
+        let mut relay = Relay::new(listeners, target, quality, inbox)?;
         let places = places.unpinned();
         let thread = std::thread::Builder::new()
             .name("link".to_owned())
@@ -71,6 +83,7 @@ impl Link {
             })?;
         Ok(Self {
             address,
+            more,
             orders: Some(orders),
             thread: Some(thread),
         })
@@ -133,7 +146,7 @@ impl Lane {
 
 struct Relay {
     poller: Poller,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     target: SocketAddr,
     inbox: Receiver<(Order, Sender<Instant>)>,
     lanes: [Lane; 2],
@@ -157,6 +170,8 @@ struct Way {
     held: u64,
     /// How much of the first piece has been written.
     written: usize,
+    /// The receiver takes nothing now: its window is closed, and the sender learns of it.
+    blocked: bool,
     /// The sender will send no more; the end arrives behind its bytes.
     ended: bool,
     told: bool,
@@ -165,17 +180,19 @@ struct Way {
 
 impl Relay {
     fn new(
-        listener: TcpListener,
+        listeners: Vec<TcpListener>,
         target: SocketAddr,
         quality: Quality,
         inbox: Receiver<(Order, Sender<Instant>)>,
     ) -> Result<Self> {
         let poller = Poller::new()?;
-        poller.add(&listener, LISTENER, Watch::Read)?;
+        for listener in &listeners {
+            poller.add(listener, LISTENER, Watch::Read)?;
+        }
         let lane = Lane::new(quality, Instant::now());
         Ok(Self {
             poller,
-            listener,
+            listeners,
             target,
             inbox,
             lanes: [lane, lane],
@@ -242,7 +259,8 @@ impl Relay {
     }
 
     fn accept(&mut self) {
-        while let Ok((near, _)) = self.listener.accept() {
+        // An error is nobody now.
+        while let Some((near, _)) = self.listeners.iter().find_map(|door| door.accept().ok()) {
             let Ok(far) = dial(self.target) else {
                 continue;
             };
@@ -283,7 +301,12 @@ impl Relay {
         ) else {
             return;
         };
-        if strand.stalled || way.ended || way.held > HELD_MAX || lane.takes_more_at() > now {
+        if strand.stalled
+            || way.ended
+            || way.blocked
+            || way.held > HELD_MAX
+            || lane.takes_more_at() > now
+        {
             return;
         }
         match content::receive(socket, &mut self.scratch) {
@@ -319,7 +342,10 @@ impl Relay {
                 } else {
                     way.write(to, now)
                 } {
-                    Ok(is_full) => full[1 - side] = is_full,
+                    Ok(is_full) => {
+                        way.blocked = is_full;
+                        full[1 - side] = is_full;
+                    }
                     Err(_) => gone.push(token),
                 }
                 if let Some((arrives, _)) = way.under_way.front()
@@ -337,7 +363,8 @@ impl Relay {
                 ) else {
                     continue;
                 };
-                let may_read = !strand.stalled && !way.ended && way.held <= HELD_MAX;
+                let may_read =
+                    !strand.stalled && !way.ended && !way.blocked && way.held <= HELD_MAX;
                 let reads = may_read && lane.takes_more_at() <= now;
                 if may_read && !reads {
                     wake = wake.min(lane.takes_more_at());
@@ -391,6 +418,16 @@ impl Way {
         }
         Ok(false)
     }
+}
+
+fn listen() -> Result<TcpListener> {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    // Connections inherit it. What waits in here is queue that a real link would not have.
+    listener.set_recv_buffer_size(SOCKET_BUFFER)?;
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    listener.listen(1024)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener.into())
 }
 
 /// Connects on the spot: the target is on this machine.

@@ -57,15 +57,20 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The ids are taken while the first of them is a child that was not waited for, so none of
-        // them can have become somebody else's.
+        // A master that sees its workers die starts others, so it is stopped first. It is a child that
+        // was not waited for, and its own are not either: none of the ids can be somebody else's.
+        signal(self.child.id(), Signal::STOP);
         for pid in self.family().into_iter().rev() {
-            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-                // An error says that it is gone already.
-                let _ = kill_process(pid, Signal::KILL);
-            }
+            signal(pid, Signal::KILL);
         }
         let _ = self.child.wait();
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // An error says that it is gone already.
+        let _ = kill_process(pid, signal);
     }
 }
 

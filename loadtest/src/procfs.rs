@@ -152,9 +152,19 @@ fn parse_rollup(text: &str) -> Memory {
     }
 }
 
-/// Buffers of all TCP sockets of this machine, in bytes.
-pub(crate) fn sockets_memory() -> u64 {
-    parse_sockstat(&fs::read_to_string("/proc/net/sockstat").unwrap_or_default())
+/// What the kernel holds for sockets and descriptors of this machine, in bytes: buffers of TCP, and
+/// the slabs that socket, file and epoll structures come from.
+pub(crate) fn kernel_memory() -> u64 {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    parse_sockstat(&read("/proc/net/sockstat")) + parse_slab(&read("/proc/meminfo"))
+}
+
+fn parse_slab(meminfo: &str) -> u64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("Slab:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix("kB"));
+    kib.and_then(|number| number.trim().parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024
 }
 
 /// `TCP: inuse 5 orphan 0 tw 0 alloc 7 mem 12`, the last in pages of 4 KiB.
@@ -228,6 +238,10 @@ mod tests {
         let text =
             "sockets: used 9\nTCP: inuse 5 orphan 0 tw 0 alloc 7 mem 12\nUDP: inuse 0 mem 3\n";
         assert_eq!(parse_sockstat(text), 12 * 4096);
+        assert_eq!(
+            parse_slab("MemTotal: 9 kB\nSlab:     70 kB\nSReclaimable: 3 kB\n"),
+            70 * 1024
+        );
     }
 
     #[test]

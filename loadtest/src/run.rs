@@ -33,6 +33,7 @@ pub(crate) fn run(args: &RunArgs, with_peers: bool) -> Result<()> {
         eprintln!("{line}");
     }
     let mut bench = bench(args, places)?;
+    let (peers, missing) = those_that_start(&mut bench, peers, missing)?;
     let rounds = if args.quick { 1 } else { args.rounds.max(1) };
     let subjects: Vec<String> = [DIRECT, adit::NAME]
         .into_iter()
@@ -192,6 +193,30 @@ fn peers(args: &RunArgs) -> Result<(Vec<String>, Vec<String>)> {
         }
     }
     Ok((here, missing))
+}
+
+/// Peers that are here and do not start are left out as well, and wait ready otherwise.
+fn those_that_start(
+    bench: &mut Bench,
+    peers: Vec<String>,
+    mut missing: Vec<String>,
+) -> Result<(Vec<String>, Vec<String>)> {
+    let mut ready = Vec::new();
+    for name in peers {
+        match bench.take(&name) {
+            Ok(subject) => {
+                bench.stand(subject);
+                ready.push(name);
+            }
+            Err(error) => {
+                interrupt::check()?;
+                let line = format!("{name} is left out: {error:#}");
+                eprintln!("{line}");
+                missing.push(line.lines().collect::<Vec<_>>().join(" "));
+            }
+        }
+    }
+    Ok((ready, missing))
 }
 
 fn measure_all(

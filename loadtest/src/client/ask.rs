@@ -512,12 +512,18 @@ fn connected(line: &mut Line, plan: &Asking) -> io::Result<()> {
     Ok(())
 }
 
+/// The status line, and adit's reason if there is one.
 fn first_line(bytes: &[u8]) -> String {
-    let line = bytes
-        .split(|byte| *byte == b'\r')
-        .next()
-        .unwrap_or_default();
-    String::from_utf8_lossy(line).into_owned()
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.split("\r\n");
+    let first = lines.next().unwrap_or_default().to_owned();
+    let refusal = lines.find(|line| line.to_ascii_lowercase().starts_with("adit-refusal:"));
+    // Behind it stands an id, which is another one each time.
+    let reason = refusal.and_then(|line| line.split(';').next());
+    match reason {
+        Some(reason) => format!("{first} ({reason})"),
+        None => first,
+    }
 }
 
 const PING_BYTES: usize = 64;

@@ -33,9 +33,13 @@ pub(crate) fn run(
 ) -> Result<Tally> {
     let poller = Poller::new()?;
     let content = Content::new()?;
+    // All are asked for before the first is waited for: behind a long link that takes one round trip.
+    let asked = (0..streams)
+        .map(|_| ask(route, direction))
+        .collect::<Result<Vec<TcpStream>>>()?;
     let mut sockets = Vec::new();
-    for token in 0..streams {
-        let (socket, extra) = begin(route, direction)?;
+    for (token, mut socket) in asked.into_iter().enumerate() {
+        let extra = hear(&mut socket, direction)?;
         gauge.bytes.fetch_add(extra, Ordering::Relaxed);
         let watch = match direction {
             Direction::Down => Watch::Read,
@@ -92,38 +96,48 @@ fn refused(socket: &TcpStream, scratch: &mut [u8]) -> io::Result<Received> {
     }
 }
 
-/// Sends the head of a transfer without an end in sight. For a download its answer is read too;
-/// what came of the body with it is told.
+/// Begins a transfer without an end in sight; says what came with its answer's head.
 pub(crate) fn begin(route: &Route, direction: Direction) -> Result<(TcpStream, u64)> {
+    let mut socket = ask(route, direction)?;
+    let extra = hear(&mut socket, direction)?;
+    Ok((socket, extra))
+}
+
+fn ask(route: &Route, direction: Direction) -> Result<TcpStream> {
     let mut socket = TcpStream::connect(route.http).context("connecting for a bulk stream")?;
     socket.set_nodelay(true)?;
     socket.set_read_timeout(Some(PATIENCE))?;
+    let head = match direction {
+        Direction::Down => route.get(&format!("/bytes/{ENDLESS}"), false),
+        Direction::Up => route.post("/sink", ENDLESS),
+    };
+    socket.write_all(&head)?;
+    Ok(socket)
+}
+
+/// Reads the head of a download's answer.
+fn hear(socket: &mut TcpStream, direction: Direction) -> Result<u64> {
     let mut extra = 0;
-    match direction {
-        Direction::Down => {
-            let path = format!("/bytes/{ENDLESS}");
-            socket.write_all(&route.get(&path, false))?;
-            let mut heard = Vec::new();
-            let mut chunk = [0; 4096];
-            let head = loop {
-                let length = socket.read(&mut chunk).context("the head of a download")?;
-                if length == 0 {
-                    bail!("a download was closed before its head");
-                }
-                heard.extend_from_slice(chunk.get(..length).unwrap_or_default());
-                if let Some(head) = head::read(&heard) {
-                    break head;
-                }
-            };
-            if head.status != 200 {
-                bail!("a download was answered with status {}", head.status);
+    if direction == Direction::Down {
+        let mut heard = Vec::new();
+        let mut chunk = [0; 4096];
+        let head = loop {
+            let length = socket.read(&mut chunk).context("the head of a download")?;
+            if length == 0 {
+                bail!("a download was closed before its head");
             }
-            extra = u64::try_from(heard.len() - head.bytes)?;
+            heard.extend_from_slice(chunk.get(..length).unwrap_or_default());
+            if let Some(head) = head::read(&heard) {
+                break head;
+            }
+        };
+        if head.status != 200 {
+            bail!("a download was answered with status {}", head.status);
         }
-        Direction::Up => socket.write_all(&route.post("/sink", ENDLESS))?,
+        extra = u64::try_from(heard.len() - head.bytes)?;
     }
     socket.set_nonblocking(true)?;
-    Ok((socket, extra))
+    Ok(extra)
 }
 
 /// A terabyte does not go over in the time there is.

@@ -206,7 +206,7 @@ pub(crate) fn cells(record: &Record, medians: &Medians) -> Vec<Vec<String>> {
             let ratio = adit
                 .zip(medians.best_peer(&row))
                 .and_then(|(adit, (peer, best))| {
-                    (best > 0.0).then(|| format!("{:.2} ({peer})", adit / best))
+                    (best > 0.0 && adit >= 0.0).then(|| format!("{:.2} ({peer})", adit / best))
                 });
             line.push(ratio.unwrap_or_default());
         }
@@ -278,6 +278,7 @@ fn notes(record: &Record) -> Vec<String> {
             if part.starts_with("others used") {
                 continue;
             }
+            let part = part.lines().next().unwrap_or_default();
             let text = format!(
                 "{}, {}, {}: {part}",
                 sample.scenario, sample.variant, sample.subject
