@@ -136,7 +136,10 @@ fn an_agent_of_a_version_that_is_no_longer_spoken_is_told_so_and_a_newer_one_is_
         refused.to_string().starts_with(&format!("{reason}: ")),
         "{refused}"
     );
-    assert!(node::failures(&world.gateway.admin().status()).contains(reason));
+    let admin = world.gateway.admin();
+    until("the gateway's status says so too", SOON, || {
+        node::failures(&admin.status()).contains(reason)
+    });
     for version in [VERSION_OLDEST, VERSION + 1] {
         let mut peer = disguise.shake(door).unwrap();
         peer.say_hello_in(version, "").unwrap();
