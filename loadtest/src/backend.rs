@@ -333,9 +333,7 @@ impl Peer {
             return Ok(());
         }
         if path == b"/hold" {
-            self.say(
-                b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\nX-Accel-Buffering: no\r\n\r\nh",
-            )?;
+            self.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nh")?;
             self.doing = Doing::Holding;
             return Ok(());
         }

@@ -105,6 +105,7 @@ pub(crate) fn watch(
     warm: Duration,
     time: Duration,
 ) -> Result<Window> {
+    interrupt::until("a load has begun", BEGUN_WITHIN, || load.has_begun())?;
     interrupt::pause(warm)?;
     load.measure();
     let before = Reading::now(bench, subject, load);
@@ -191,5 +192,7 @@ pub(crate) fn disturbing(bench: &Bench, subject: &Subject, nuisance: Nuisance) -
     )
 }
 
+/// Streams may have to be opened over a long link.
+const BEGUN_WITHIN: Duration = Duration::from_secs(30);
 /// Above this many processors used by others, a figure is told to be doubtful.
 const FOREIGN_MOST: f64 = 0.2;

@@ -2,7 +2,7 @@
 //!
 //! A load warms up, is measured, and is over; the threads that make it look at the phase in each turn.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ pub(crate) struct Gauge {
     pub(crate) bytes: AtomicU64,
     pub(crate) failed: AtomicU64,
     first_failure: Mutex<Option<String>>,
+    begun: AtomicUsize,
 }
 
 /// How far a load is.
@@ -42,6 +43,11 @@ impl Gauge {
 
     pub(crate) fn is_over(&self) -> bool {
         self.phase() == Phase::Over
+    }
+
+    /// A thread has opened all it needs; until then there is nothing to warm up.
+    pub(crate) fn begin(&self) {
+        self.begun.fetch_add(1, Ordering::Release);
     }
 
     fn enter(&self, phase: u8) {
@@ -173,6 +179,12 @@ impl Load {
 
     pub(crate) fn gauge(&self) -> &Gauge {
         &self.gauge
+    }
+
+    /// Whether all its threads are at work, or have ended.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.gauge.begun.load(Ordering::Acquire) >= self.threads.len()
+            || self.threads.iter().any(JoinHandle::is_finished)
     }
 
     /// From now on it counts.

@@ -176,6 +176,7 @@ impl Asker<'_> {
         for _ in 0..self.plan.connections {
             self.open(Instant::now());
         }
+        self.gauge.begin();
         let mut ready = Vec::new();
         let mut looked = Instant::now();
         loop {
@@ -484,10 +485,9 @@ impl Line {
 pub(crate) fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(
         Domain::for_address(address),
-        Type::STREAM,
+        Type::STREAM.nonblocking(),
         Some(Protocol::TCP),
     )?;
-    socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     match socket.connect(&address.into()) {
         Ok(()) => {}
@@ -531,7 +531,7 @@ const PING_BYTES_U64: u64 = 64;
 const SCRATCH_BYTES: usize = 64 * 1024;
 /// A door that is shut is not hammered at.
 const REOPEN_AFTER: Duration = Duration::from_millis(2);
-const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
+const GIVE_UP_AFTER: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

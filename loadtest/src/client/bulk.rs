@@ -48,6 +48,7 @@ pub(crate) fn run(
         poller.add(&socket, u64::try_from(token)?, watch)?;
         sockets.push(Some(socket));
     }
+    gauge.begin();
     let mut scratch = vec![0; content::SCRATCH_BYTES];
     let mut ready = Vec::new();
     while !gauge.is_over() {

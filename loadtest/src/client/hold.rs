@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -10,47 +10,56 @@ use crate::head;
 use crate::interrupt;
 use crate::route::Route;
 
-/// Opens `count` streams, each proved by a byte that came back.
+/// Opens `count` streams, each proved by an answer or a byte that came back.
 ///
 /// # Errors
-/// At the first that cannot be opened.
+/// At the first that cannot be opened, or when it takes too long.
 pub(crate) fn open(route: &Route, count: usize) -> Result<Vec<TcpStream>> {
-    let mut held = Vec::with_capacity(count);
-    for number in 1..=count {
-        let one = open_one(route).with_context(|| format!("idle stream {number} of {count}"))?;
-        held.push(one);
-        if number % 100 == 0 {
-            interrupt::check()?;
+    let mut held: Vec<TcpStream> = Vec::with_capacity(count);
+    let begun = Instant::now();
+    while held.len() < count {
+        interrupt::check()?;
+        let number = held.len();
+        if begun.elapsed() > OPEN_WITHIN {
+            bail!("only {number} of {count} idle streams were open after {OPEN_WITHIN:?}");
         }
+        let some = open_some(route, BATCH.min(count - number));
+        held.extend(some.with_context(|| format!("idle streams after {number} of {count}"))?);
     }
     Ok(held)
 }
 
-/// A TCP stream where there is one, else an HTTP answer that does not go on.
-fn open_one(route: &Route) -> Result<TcpStream> {
+/// TCP streams where there are, else HTTP answers that do not go on. All are asked for before the
+/// first is waited for: some answer late what is no whole message.
+fn open_some(route: &Route, count: usize) -> Result<Vec<TcpStream>> {
     let address = route.tcp.as_ref().map_or(route.http, |tcp| tcp.address);
-    let mut socket = TcpStream::connect(address)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_nodelay(true)?;
-    match &route.tcp {
-        None => {
-            socket.write_all(&route.get("/hold", false))?;
-            wait_for_head(&mut socket, 1)?;
-        }
-        Some(tcp) => {
-            if !tcp.greeting.is_empty() {
-                socket.write_all(&tcp.greeting)?;
-                wait_for_head(&mut socket, 0)?;
-            }
-            socket.write_all(b"h")?;
-            let mut answer = [0];
-            socket.read_exact(&mut answer)?;
-        }
+    let mut some = Vec::with_capacity(count);
+    for _ in 0..count {
+        let socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_nodelay(true)?;
+        some.push(socket);
     }
-    Ok(socket)
+    let Some(tcp) = &route.tcp else {
+        let request = route.get("/hold", false);
+        some.iter_mut()
+            .try_for_each(|socket| socket.write_all(&request))?;
+        some.iter_mut().try_for_each(wait_for_head)?;
+        return Ok(some);
+    };
+    if !tcp.greeting.is_empty() {
+        some.iter_mut()
+            .try_for_each(|socket| socket.write_all(&tcp.greeting))?;
+        some.iter_mut().try_for_each(wait_for_head)?;
+    }
+    some.iter_mut()
+        .try_for_each(|socket| socket.write_all(b"h"))?;
+    some.iter_mut()
+        .try_for_each(|socket| socket.read_exact(&mut [0]))?;
+    Ok(some)
 }
 
-fn wait_for_head(socket: &mut TcpStream, behind: usize) -> Result<()> {
+fn wait_for_head(socket: &mut TcpStream) -> Result<()> {
     let mut heard = Vec::new();
     let mut chunk = [0; 1024];
     loop {
@@ -58,9 +67,7 @@ fn wait_for_head(socket: &mut TcpStream, behind: usize) -> Result<()> {
             if head.status != 200 {
                 bail!("answered with status {}", head.status);
             }
-            if heard.len() >= head.bytes + behind {
-                return Ok(());
-            }
+            return Ok(());
         }
         let length = socket.read(&mut chunk)?;
         if length == 0 {
@@ -70,4 +77,8 @@ fn wait_for_head(socket: &mut TcpStream, behind: usize) -> Result<()> {
     }
 }
 
+/// A stream takes a fraction of a millisecond; who takes this long for all is stuck.
+const OPEN_WITHIN: Duration = Duration::from_secs(30);
+/// Below the backlog of any listener on the way.
+const BATCH: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -146,7 +146,7 @@ const RATE: f64 = 200.0;
 /// More than are due while silence is noticed would be waiting; the rest wait in the client.
 const CONNECTIONS: usize = 256;
 const DARK: Duration = Duration::from_secs(12);
-const WATCHED_MOST: Duration = Duration::from_secs(40);
+const WATCHED_MOST: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 const FLOWS_AFTER: u64 = 100;
 const SETTLE: Duration = Duration::from_secs(1);
