@@ -208,7 +208,7 @@ impl Shard {
     async fn sweep(&self) {
         let mut shown = 0_usize;
         loop {
-            monoio::time::sleep(POOL_SWEEP_EVERY).await;
+            adit_runtime::timer::sleep(POOL_SWEEP_EVERY).await;
             self.pool.sweep(clock::now());
             let kept = self.pool.kept();
             // The gauge is the sum of all shards, so each tells the difference.
@@ -236,14 +236,14 @@ impl Shard {
             .filter_map(|link| link.rtt())
             .max()
             .unwrap_or_default();
-        monoio::time::sleep(DRAIN_GRACE + 2 * round_trip).await;
+        adit_runtime::timer::sleep(DRAIN_GRACE + 2 * round_trip).await;
         let quiet = async {
             while self.busy.get() > 0 {
                 self.quiet.notified().await;
             }
         };
         // At its deadline the drain is over in any case.
-        let _ = monoio::time::timeout(self.shared.drain_limit, quiet).await;
+        let _ = adit_runtime::timer::timeout(self.shared.drain_limit, quiet).await;
         self.drained.set(true);
         if let Some(own) = self.shared.mailboxes.get(self.index) {
             // A mailbox that takes nothing more is read by nobody; then `run` has ended.
@@ -263,7 +263,7 @@ impl Shard {
             }
         };
         // A path that takes no last words must not hold the process.
-        let _ = monoio::time::timeout(CLOSE_WAIT, closing).await;
+        let _ = adit_runtime::timer::timeout(CLOSE_WAIT, closing).await;
     }
 
     fn all_links(&self) -> Vec<Rc<Link>> {
@@ -300,13 +300,13 @@ mod tests {
                 let world = World::new(driver, "", |_| {}).await;
                 let shard = Rc::clone(&world.shard);
                 monoio::spawn(async move { shard.finish().await });
-                monoio::time::sleep(comes_after).await;
+                adit_runtime::timer::sleep(comes_after).await;
                 let busy = world.shard.busy();
-                monoio::time::sleep(DRAIN_GRACE * 2).await;
+                adit_runtime::timer::sleep(DRAIN_GRACE * 2).await;
                 assert_eq!(world.shard.drained.get(), !is_waited_for, "{comes_after:?}");
                 drop(busy);
                 while !world.shard.drained.get() {
-                    monoio::time::sleep(Duration::from_millis(1)).await;
+                    adit_runtime::timer::sleep(Duration::from_millis(1)).await;
                 }
             }
         });
@@ -332,9 +332,9 @@ mod tests {
                     .whole()
                     .starts_with("HTTP/1.1 200 ")
             );
-            monoio::time::sleep(POOL_SWEEP_EVERY / 2).await;
+            adit_runtime::timer::sleep(POOL_SWEEP_EVERY / 2).await;
             assert_eq!(world.shard.pool.kept(), 1);
-            monoio::time::sleep(POOL_SWEEP_EVERY).await;
+            adit_runtime::timer::sleep(POOL_SWEEP_EVERY).await;
             assert_eq!(world.shard.pool.kept(), 0);
         });
     }

@@ -273,7 +273,7 @@ pub(crate) fn front(
 pub(crate) fn on_both_drivers(test: impl AsyncFn(Driver)) {
     for driver in [choose(None).unwrap().driver, Driver::Epoll] {
         let limited = async {
-            monoio::time::timeout(Duration::from_secs(60), test(driver))
+            adit_runtime::timer::timeout(Duration::from_secs(60), test(driver))
                 .await
                 .expect("a test takes less than a minute")
         };

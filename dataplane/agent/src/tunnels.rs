@@ -139,7 +139,7 @@ async fn keep(shard: Rc<Shard>, place: Place) {
             place,
             row(State::Waiting, last_reason.clone(), backoff.failures()),
         );
-        either(shard.draining.wait(), monoio::time::sleep(wait)).await;
+        either(shard.draining.wait(), adit_runtime::timer::sleep(wait)).await;
     }
     shared.board.leave(place);
 }
@@ -195,7 +195,7 @@ fn up(shard: &Rc<Shard>, place: Place, gateway: &str, link: &Rc<Link>) -> u64 {
     monoio::spawn(async move {
         let telling = async {
             while !watched.has_ended() {
-                monoio::time::sleep(FACTS_EVERY).await;
+                adit_runtime::timer::sleep(FACTS_EVERY).await;
                 of.shared.board.tell(id, facts(&watched));
             }
         };
@@ -440,9 +440,9 @@ mod tests {
                     .map(|facts| facts.streams)
             };
             let _stream = world.gateway.open().await.unwrap();
-            monoio::time::sleep(FACTS_EVERY / 2).await;
+            adit_runtime::timer::sleep(FACTS_EVERY / 2).await;
             assert_eq!(streams(), Some(0), "as it was when the tunnel came up");
-            monoio::time::sleep(FACTS_EVERY).await;
+            adit_runtime::timer::sleep(FACTS_EVERY).await;
             assert_eq!(streams(), Some(1));
         });
     }

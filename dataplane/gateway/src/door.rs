@@ -72,7 +72,7 @@ pub(crate) async fn route_or_wait(
                         .directory
                         .was_here(subaccount, location, clock::now()) =>
             {
-                monoio::time::sleep(AGENT_POLL).await;
+                adit_runtime::timer::sleep(AGENT_POLL).await;
             }
             found @ (Route::Here(..) | Route::Shard(_) | Route::Nowhere) => return found,
         }

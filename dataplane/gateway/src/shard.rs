@@ -157,11 +157,11 @@ impl Shard {
     async fn finish(&self) {
         let quiet = async {
             while self.shared.connections.load(Ordering::Acquire) > 0 {
-                monoio::time::sleep(DRAIN_POLL).await;
+                adit_runtime::timer::sleep(DRAIN_POLL).await;
             }
         };
         // At its deadline the drain is over in any case.
-        let _ = monoio::time::timeout(self.shared.drain_limit, quiet).await;
+        let _ = adit_runtime::timer::timeout(self.shared.drain_limit, quiet).await;
         self.shared.drain.advance(Phase::Cut);
         if let Some(own) = self.shared.mailboxes.get(self.index) {
             // A full mailbox is read by nobody any more; then `run` has ended.

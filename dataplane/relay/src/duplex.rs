@@ -1,9 +1,8 @@
 //! Both directions of an opaque conversation: TCP, TLS, SOCKS, an upgraded HTTP connection.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::task::Poll;
 
+use adit_runtime::local::both_unless_failed;
 use adit_transport::{Piece, Stream, Wire};
 
 use crate::Broken;
@@ -29,7 +28,7 @@ pub async fn duplex<W: Wire>(stream: &Stream, first: &mut VecDeque<Piece>, wire:
     let mut to_stream = 0;
     let mut to_wire = 0;
     let mut spill = Vec::new();
-    let outcome = both_or_first_error(
+    let outcome = both_unless_failed(
         async {
             wire_to_stream(wire, stream, None, &mut spill, &mut to_stream).await?;
             stream.finish();
@@ -50,30 +49,4 @@ pub async fn duplex<W: Wire>(stream: &Stream, first: &mut VecDeque<Piece>, wire:
         to_wire,
         broken: outcome.err(),
     }
-}
-
-/// Runs both until both have ended well or one has failed.
-pub(crate) async fn both_or_first_error<E>(
-    left: impl Future<Output = Result<(), E>>,
-    right: impl Future<Output = Result<(), E>>,
-) -> Result<(), E> {
-    let mut left = std::pin::pin!(left);
-    let mut right = std::pin::pin!(right);
-    let (mut left_done, mut right_done) = (false, false);
-    std::future::poll_fn(|cx| {
-        if !left_done && let Poll::Ready(outcome) = left.as_mut().poll(cx) {
-            outcome?;
-            left_done = true;
-        }
-        if !right_done && let Poll::Ready(outcome) = right.as_mut().poll(cx) {
-            outcome?;
-            right_done = true;
-        }
-        if left_done && right_done {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
-    })
-    .await
 }

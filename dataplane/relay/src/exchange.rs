@@ -4,7 +4,10 @@
 //! breaks on the pipe's side ends it as well, because nobody is left to read the response.
 
 use std::future::Future;
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
 
 use crate::Broken;
 
@@ -20,35 +23,57 @@ pub enum Request {
     Broken(Broken),
 }
 
+pin_project! {
+    /// The future of [`exchange`].
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct Exchange<Q, R, F> {
+        #[pin]
+        request: Q,
+        #[pin]
+        response: R,
+        fatal: F,
+        state: Option<Request>,
+    }
+}
+
 /// Runs `request` beside `response` until the response has ended. `Err` when the request broke in a
-/// way that leaves nobody to answer: at the gateway a broken application, at the agent a broken stream.
-///
-/// # Errors
-/// The break of the request when `fatal` says so.
-pub async fn exchange<T>(
-    request: impl Future<Output = Result<(), Broken>>,
-    response: impl Future<Output = T>,
-    fatal: impl Fn(&Broken) -> bool,
-) -> Result<(Request, T), Broken> {
-    let mut request = std::pin::pin!(request);
-    let mut response = std::pin::pin!(response);
-    let mut state = None;
-    std::future::poll_fn(|cx| {
-        if state.is_none()
-            && let Poll::Ready(outcome) = request.as_mut().poll(cx)
+/// way that leaves nobody to answer, as `fatal` says: at the gateway a broken application, at the agent a
+/// broken stream.
+pub fn exchange<T, Q, R, F>(request: Q, response: R, fatal: F) -> Exchange<Q, R, F>
+where
+    Q: Future<Output = Result<(), Broken>>,
+    R: Future<Output = T>,
+    F: Fn(&Broken) -> bool,
+{
+    Exchange {
+        request,
+        response,
+        fatal,
+        state: None,
+    }
+}
+
+impl<T, Q, R, F> Future for Exchange<Q, R, F>
+where
+    Q: Future<Output = Result<(), Broken>>,
+    R: Future<Output = T>,
+    F: Fn(&Broken) -> bool,
+{
+    type Output = Result<(Request, T), Broken>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if this.state.is_none()
+            && let Poll::Ready(outcome) = this.request.poll(cx)
         {
             match outcome {
-                Ok(()) => state = Some(Request::Whole),
-                Err(broken) if fatal(&broken) => return Poll::Ready(Err(broken)),
-                Err(broken) => state = Some(Request::Broken(broken)),
+                Ok(()) => *this.state = Some(Request::Whole),
+                Err(broken) if (this.fatal)(&broken) => return Poll::Ready(Err(broken)),
+                Err(broken) => *this.state = Some(Request::Broken(broken)),
             }
         }
-        match response.as_mut().poll(cx) {
-            Poll::Ready(value) => {
-                Poll::Ready(Ok((state.take().unwrap_or(Request::Overtaken), value)))
-            }
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
+        this.response
+            .poll(cx)
+            .map(|value| Ok((this.state.take().unwrap_or(Request::Overtaken), value)))
+    }
 }

@@ -268,7 +268,7 @@ async fn wait_for_room<W: Wire>(
     pieces: &mut VecDeque<Piece>,
     wire: &W,
 ) -> io::Result<()> {
-    if let Ok(ready) = monoio::time::timeout(STALLED_AFTER, wire.writable()).await {
+    if let Ok(ready) = adit_runtime::timer::timeout(STALLED_AFTER, wire.writable()).await {
         return ready;
     }
     copy_out(pieces);

@@ -17,3 +17,4 @@ pub mod pace;
 pub mod resolve;
 pub mod settings;
 pub mod shard;
+pub mod timer;

@@ -2,10 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+
+use pin_project_lite::pin_project;
 
 /// One task waits, others notify. A notification with nobody waiting is kept, once.
 #[derive(Debug, Default)]
@@ -24,10 +27,16 @@ impl Notify {
     /// Wakes the waiting task, now or when it next waits.
     pub fn notify(&self) {
         if !self.set.replace(true)
-            && let Some(waker) = self.waiting.borrow_mut().take()
+            && let Some(waker) = self.waiting.take()
         {
             waker.wake();
         }
+    }
+
+    /// Forgets a notification and whoever waits for one.
+    pub(crate) fn reset(&self) {
+        self.set.set(false);
+        drop(self.waiting.take());
     }
 
     /// Waits for a notification and takes it.
@@ -40,7 +49,9 @@ impl Notify {
         if self.set.take() {
             return Poll::Ready(());
         }
-        *self.waiting.borrow_mut() = Some(cx.waker().clone());
+        // What was there is dropped when nothing is borrowed: with a last waker goes a task.
+        let before = self.waiting.replace(Some(cx.waker().clone()));
+        drop(before);
         Poll::Pending
     }
 }
@@ -103,12 +114,12 @@ impl Future for Wait<'_> {
             .key
             .unwrap_or_else(|| self.once.next.replace(self.once.next.get() + 1));
         self.key = Some(key);
-        self.once
+        let before = self
+            .once
             .waiting
             .borrow_mut()
-            .entry(key)
-            .and_modify(|waker| waker.clone_from(cx.waker()))
-            .or_insert_with(|| cx.waker().clone());
+            .insert(key, cx.waker().clone());
+        drop(before);
         Poll::Pending
     }
 }
@@ -116,7 +127,8 @@ impl Future for Wait<'_> {
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            self.once.waiting.borrow_mut().remove(&key);
+            let removed = self.once.waiting.borrow_mut().remove(&key);
+            drop(removed);
         }
     }
 }
@@ -189,49 +201,109 @@ pub enum Either<A, B> {
     Right(B),
 }
 
+pin_project! {
+    /// The future of [`either`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct First<A, B> {
+        #[pin]
+        left: A,
+        #[pin]
+        right: B,
+    }
+}
+
 /// Runs both until one ends; the left one is looked at first. The other is dropped by the caller's scope.
-pub async fn either<A: Future, B: Future>(left: A, right: B) -> Either<A::Output, B::Output> {
-    let mut left = std::pin::pin!(left);
-    let mut right = std::pin::pin!(right);
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(value) = left.as_mut().poll(cx) {
+// Not an `async fn`: that would hold its arguments twice.
+pub fn either<A: Future, B: Future>(left: A, right: B) -> First<A, B> {
+    First { left, right }
+}
+
+impl<A: Future, B: Future> Future for First<A, B> {
+    type Output = Either<A::Output, B::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(value) = this.left.poll(cx) {
             return Poll::Ready(Either::Left(value));
         }
-        if let Poll::Ready(value) = right.as_mut().poll(cx) {
-            return Poll::Ready(Either::Right(value));
-        }
-        Poll::Pending
-    })
-    .await
+        this.right.poll(cx).map(Either::Right)
+    }
 }
 
 /// Runs both to their ends.
 pub async fn both<A: Future, B: Future>(left: A, right: B) -> (A::Output, B::Output) {
-    let mut left = std::pin::pin!(left);
-    let mut right = std::pin::pin!(right);
-    let mut left_done = None;
-    let mut right_done = None;
-    std::future::poll_fn(|cx| {
-        if left_done.is_none()
-            && let Poll::Ready(value) = left.as_mut().poll(cx)
+    let (left_done, right_done) = (Cell::new(None), Cell::new(None));
+    let ended = both_unless_failed::<Infallible, _, _>(
+        async {
+            left_done.set(Some(left.await));
+            Ok(())
+        },
+        async {
+            right_done.set(Some(right.await));
+            Ok(())
+        },
+    );
+    let Ok(()) = ended.await;
+    let done = left_done.take().zip(right_done.take());
+    done.expect("both have ended")
+}
+
+pin_project! {
+    /// The future of [`both_unless_failed`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct Both<A, B> {
+        #[pin]
+        left: A,
+        #[pin]
+        right: B,
+        left_done: bool,
+        right_done: bool,
+    }
+}
+
+/// Runs both until both have ended well or one has failed.
+pub fn both_unless_failed<E, A, B>(left: A, right: B) -> Both<A, B>
+where
+    A: Future<Output = Result<(), E>>,
+    B: Future<Output = Result<(), E>>,
+{
+    Both {
+        left,
+        right,
+        left_done: false,
+        right_done: false,
+    }
+}
+
+impl<E, A, B> Future for Both<A, B>
+where
+    A: Future<Output = Result<(), E>>,
+    B: Future<Output = Result<(), E>>,
+{
+    type Output = Result<(), E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if !*this.left_done
+            && let Poll::Ready(outcome) = this.left.poll(cx)
         {
-            left_done = Some(value);
+            outcome?;
+            *this.left_done = true;
         }
-        if right_done.is_none()
-            && let Poll::Ready(value) = right.as_mut().poll(cx)
+        if !*this.right_done
+            && let Poll::Ready(outcome) = this.right.poll(cx)
         {
-            right_done = Some(value);
+            outcome?;
+            *this.right_done = true;
         }
-        match (left_done.take(), right_done.take()) {
-            (Some(l), Some(r)) => Poll::Ready((l, r)),
-            (l, r) => {
-                left_done = l;
-                right_done = r;
-                Poll::Pending
-            }
+        if *this.left_done && *this.right_done {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
         }
-    })
-    .await
+    }
 }
 
 /// A boxed future of one shard.

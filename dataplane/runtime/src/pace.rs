@@ -31,16 +31,16 @@ struct Pace {
 /// Begins anew on this thread: called by whoever starts a driver here.
 pub(crate) fn begin() {
     PACE.with(|pace| {
-        pace.yielded.borrow_mut().clear();
-        pace.standing.borrow_mut().clear();
-        *pace.yielder.borrow_mut() = None;
+        drop(pace.yielded.take());
+        drop(pace.standing.take());
+        drop(pace.yielder.take());
         pace.turns.set(0);
         pace.asked.set(None);
         pace.halted.set(false);
     });
     drop(monoio::spawn(std::future::poll_fn(|cx| {
         let mut woken = PACE.with(|pace| {
-            *pace.yielder.borrow_mut() = Some(cx.waker().clone());
+            drop(pace.yielder.replace(Some(cx.waker().clone())));
             std::mem::take(&mut *pace.yielded.borrow_mut())
         });
         woken.drain(..).for_each(Waker::wake);

@@ -78,6 +78,7 @@ pub fn choose(wish: Option<&str>) -> Result<Choice, String> {
 pub fn run_here<F: Future>(driver: Driver, future: F) -> io::Result<F::Output> {
     let future = async {
         crate::pace::begin();
+        crate::timer::begin();
         future.await
     };
     match driver {

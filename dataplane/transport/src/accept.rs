@@ -66,7 +66,7 @@ pub async fn open(
     limit: Duration,
     admit: impl FnOnce(&PeerIdentity, &Hello) -> Result<Welcome, Rejected>,
 ) -> Result<Admitted, AcceptError> {
-    match monoio::time::timeout(limit, Box::pin(converse(socket, tls, mux, admit))).await {
+    match adit_runtime::timer::timeout(limit, Box::pin(converse(socket, tls, mux, admit))).await {
         Ok(outcome) => outcome,
         Err(_elapsed) => Err(AcceptError::TooSlow),
     }

@@ -74,7 +74,7 @@ async fn race(order: &[SocketAddr], limit: Duration, leg: Leg) -> Result<Socket,
     let mut tried = 0;
     let mut last = None;
     let attempt = async {
-        let mut stagger = Box::pin(monoio::time::sleep(Duration::ZERO));
+        let mut stagger = Box::pin(adit_runtime::timer::sleep(Duration::ZERO));
         let mut more = true;
         std::future::poll_fn(|cx| {
             loop {
@@ -100,7 +100,7 @@ async fn race(order: &[SocketAddr], limit: Duration, leg: Leg) -> Result<Socket,
                             running.push(Box::pin(async move {
                                 (address, Socket::connect(address, limit, leg).await)
                             }));
-                            stagger = Box::pin(monoio::time::sleep(STAGGER));
+                            stagger = Box::pin(adit_runtime::timer::sleep(STAGGER));
                         }
                         None => more = false,
                     }
@@ -115,7 +115,7 @@ async fn race(order: &[SocketAddr], limit: Duration, leg: Leg) -> Result<Socket,
         })
         .await
     };
-    let outcome = monoio::time::timeout(limit, attempt).await;
+    let outcome = adit_runtime::timer::timeout(limit, attempt).await;
     if let Ok(Some(socket)) = outcome {
         return Ok(socket);
     }

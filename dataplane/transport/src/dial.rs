@@ -102,7 +102,7 @@ impl Dialler {
         .map_err(|_invalid| {
             DialError::Name(format!("{host} is neither a DNS name nor an address"))
         })?;
-        match monoio::time::timeout(
+        match adit_runtime::timer::timeout(
             self.connect_limit,
             Box::pin(self.converse(&socket, name, hello)),
         )

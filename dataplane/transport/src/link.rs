@@ -10,7 +10,6 @@ mod reading;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use std::time::Duration;
 use adit_mux::{Budget, OpenError};
 use adit_runtime::buffer::{Buffer, Class};
 use adit_runtime::clock;
-use adit_runtime::local::{Notify, Once};
+use adit_runtime::local::{Notify, Once, either};
 use adit_tunnel::{Batch, Error, Event, GoAwayCode, Peer, StreamId};
 
 use crate::piece::Piece;
@@ -133,18 +132,18 @@ impl Link {
             arrived: Notify::new(),
             changed: Notify::new(),
         });
-        monoio::spawn(until_ended(Rc::clone(&link), {
-            let link = Rc::clone(&link);
-            async move { link.read(leftover).await }
-        }));
-        monoio::spawn(until_ended(Rc::clone(&link), {
-            let link = Rc::clone(&link);
-            async move { link.write().await }
-        }));
-        monoio::spawn(until_ended(Rc::clone(&link), {
-            let link = Rc::clone(&link);
-            async move { link.watch().await }
-        }));
+        // The tasks of a link end with it, whatever they wait for.
+        let ended = |link: &Rc<Self>| {
+            let link = Rc::clone(link);
+            async move { link.ended.wait().await }
+        };
+        let reading = Rc::clone(&link);
+        let read = async move { reading.read(leftover).await };
+        monoio::spawn(either(read, ended(&link)));
+        let writing = Rc::clone(&link);
+        monoio::spawn(either(async move { writing.write().await }, ended(&link)));
+        let watching = Rc::clone(&link);
+        monoio::spawn(either(async move { watching.watch().await }, ended(&link)));
         link
     }
 
@@ -153,7 +152,8 @@ impl Link {
     /// # Errors
     /// [`OpenRefused`].
     pub async fn open(self: &Rc<Self>) -> Result<Stream, OpenRefused> {
-        match monoio::time::timeout(OPEN_WAIT, std::future::poll_fn(|cx| self.poll_open(cx))).await
+        match adit_runtime::timer::timeout(OPEN_WAIT, std::future::poll_fn(|cx| self.poll_open(cx)))
+            .await
         {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(OpenRefused::Full),
@@ -281,7 +281,7 @@ impl Link {
             core.tunnel.close(&mut core.batch, &mut record);
         }
         // The last words leave if the path takes them at once or soon; a dead path must not hold us.
-        let _ = monoio::time::timeout(LAST_WORDS_WAIT, async {
+        let _ = adit_runtime::timer::timeout(LAST_WORDS_WAIT, async {
             while self.flush() {
                 if self.socket.writable().await.is_err() {
                     break;
@@ -418,7 +418,7 @@ impl Link {
                 .map_or(WATCH_MAX, |at| at.saturating_sub(now))
                 .min(WATCH_MAX)
                 .max(WATCH_MIN);
-            monoio::time::sleep(wait).await;
+            adit_runtime::timer::sleep(wait).await;
             let result = self.core.borrow_mut().tunnel.on_deadline(clock::now());
             if let Err(error) = result {
                 self.fail(&error);
@@ -514,19 +514,6 @@ impl fmt::Debug for Link {
             .field("socket", &self.socket)
             .finish_non_exhaustive()
     }
-}
-
-// The tasks of a link end with it, whatever they wait for.
-async fn until_ended(link: Rc<Link>, task: impl Future<Output = ()>) {
-    let mut task = std::pin::pin!(task);
-    let mut ended = std::pin::pin!(link.ended.wait());
-    std::future::poll_fn(|cx| {
-        if task.as_mut().poll(cx).is_ready() || ended.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        Poll::Pending
-    })
-    .await;
 }
 
 fn record() -> Buffer {

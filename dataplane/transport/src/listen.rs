@@ -79,7 +79,7 @@ impl Listener {
                     | io::ErrorKind::InvalidInput
             ) {
                 on_trouble(&error);
-                monoio::time::sleep(TROUBLE_WAIT).await;
+                adit_runtime::timer::sleep(TROUBLE_WAIT).await;
             }
         }
     }

@@ -85,7 +85,7 @@ impl Proxy {
         port: u16,
         limit: Duration,
     ) -> Result<(), String> {
-        match monoio::time::timeout(limit, self.ask(socket, host, port)).await {
+        match adit_runtime::timer::timeout(limit, self.ask(socket, host, port)).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(format!(
                 "proxy did not answer CONNECT within {} s",

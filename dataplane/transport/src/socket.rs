@@ -78,7 +78,7 @@ impl Socket {
     /// # Errors
     /// What the kernel says, or `TimedOut`.
     pub async fn connect(address: SocketAddr, limit: Duration, leg: Leg) -> io::Result<Self> {
-        match monoio::time::timeout(limit, TcpStream::connect_addr(address)).await {
+        match adit_runtime::timer::timeout(limit, TcpStream::connect_addr(address)).await {
             Ok(stream) => Self::accepted(stream?, leg),
             Err(_elapsed) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,

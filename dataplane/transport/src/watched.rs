@@ -107,7 +107,7 @@ impl Wire for Watched {
         let Some(limit) = self.patience.get() else {
             return self.armed().await;
         };
-        match monoio::time::timeout(limit, self.armed()).await {
+        match adit_runtime::timer::timeout(limit, self.armed()).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,

@@ -123,7 +123,7 @@ fn on_both_drivers(test: impl AsyncFn(World)) {
     for driver in [choose(None).unwrap().driver, Driver::Epoll] {
         run_here(driver, async {
             let world = world(driver).await;
-            monoio::time::timeout(Duration::from_secs(60), test(world))
+            adit_runtime::timer::timeout(Duration::from_secs(60), test(world))
                 .await
                 .expect("done within a minute");
         })

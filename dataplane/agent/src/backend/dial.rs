@@ -58,7 +58,7 @@ pub(crate) async fn dial(
 ) -> Result<Dialled, DialError> {
     let started = clock::now();
     let (host, port) = permit.internal();
-    let found = match monoio::time::timeout(limit, resolver.resolve(host, port)).await {
+    let found = match adit_runtime::timer::timeout(limit, resolver.resolve(host, port)).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
             return Err(DialError::new(
@@ -96,7 +96,7 @@ pub(crate) async fn dial(
         .map_err(|error| DialError::new(Refusal::BackendTls, format!("{host}: {error}")))?;
     let left = limit.saturating_sub(clock::now().saturating_sub(started));
     let shaking = TlsWire::connect(socket, anchors.config(permit.protocol()), name);
-    match monoio::time::timeout(left, Box::pin(shaking)).await {
+    match adit_runtime::timer::timeout(left, Box::pin(shaking)).await {
         Ok(Ok(wire)) => Ok(Dialled {
             backend: Backend::Tls(Box::new(wire)),
             address,

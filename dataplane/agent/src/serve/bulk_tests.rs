@@ -15,7 +15,7 @@ use adit_transport::{Socket, Stream};
 
 use crate::test_world::{Backend, World, front, on_both_drivers, opaque};
 
-const BYTES: usize = 64 << 20;
+const BYTES: u64 = 64 << 20;
 
 // An application behind the gateway's end of the tunnel.
 fn application(play: impl FnOnce(TcpStream) + Send + 'static) -> Socket {
@@ -27,19 +27,19 @@ fn application(play: impl FnOnce(TcpStream) + Send + 'static) -> Socket {
 
 fn send_all(mut to: &TcpStream) {
     let chunk = vec![7; 256 * 1024];
-    for _ in 0..BYTES / chunk.len() {
+    for _ in 0..BYTES / (256 * 1024) {
         to.write_all(&chunk).unwrap();
     }
     to.shutdown(Shutdown::Write).unwrap();
 }
 
-fn read_all(mut from: &TcpStream) -> usize {
+fn read_all(mut from: &TcpStream) -> u64 {
     let mut chunk = vec![0; 256 * 1024];
     let mut all = 0;
     loop {
         match from.read(&mut chunk).unwrap() {
             0 => return all,
-            n => all += n,
+            n => all += u64::try_from(n).unwrap(),
         }
     }
 }
@@ -76,7 +76,7 @@ fn no_payload_is_copied_between_tunnel_and_sockets_that_keep_up() {
         });
         let ended = duplex(&stream, &mut first, &download).await;
         assert!(
-            ended.broken.is_none() && ended.to_wire == BYTES as u64,
+            ended.broken.is_none() && ended.to_wire == BYTES,
             "{ended:?}"
         );
 
@@ -87,14 +87,14 @@ fn no_payload_is_copied_between_tunnel_and_sockets_that_keep_up() {
         });
         let ended = duplex(&stream, &mut first, &upload).await;
         assert!(
-            ended.broken.is_none() && ended.to_stream == BYTES as u64,
+            ended.broken.is_none() && ended.to_stream == BYTES,
             "{ended:?}"
         );
 
         // A reader that the machine keeps from its core for a while counts as stalled, and costs a window.
         let copied = copied_bytes() - before;
         assert!(
-            copied < 2 * BYTES as u64 / 16,
+            copied < 2 * BYTES / 16,
             "{copied} bytes of {} were copied",
             2 * BYTES
         );
@@ -119,9 +119,23 @@ fn payload_for_a_socket_that_stalls_is_copied_out_of_the_tunnels_blocks() {
         });
         let ended = duplex(&stream, &mut first, &slow).await;
         assert!(
-            ended.broken.is_none() && ended.to_wire == BYTES as u64,
+            ended.broken.is_none() && ended.to_wire == BYTES,
             "{ended:?}"
         );
         assert!(copied_bytes() > before, "what waits must not pin blocks");
+    });
+}
+
+#[test]
+fn what_a_quiet_conversation_holds_is_small() {
+    on_both_drivers(async |driver| {
+        let world = World::new(driver, "", |_| {}).await;
+        let stream = world.gateway.open().await.unwrap();
+        let socket = application(|_| {});
+        let mut pieces = VecDeque::new();
+        let both_ways = size_of_val(&duplex(&stream, &mut pieces, &socket));
+        let run = size_of_val(&crate::serve::run(std::rc::Rc::clone(&world.shard), stream));
+        assert!(both_ways <= 1024, "duplex: {both_ways} bytes");
+        assert!(run <= 3072, "run: {run} bytes");
     });
 }

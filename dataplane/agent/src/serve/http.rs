@@ -78,8 +78,9 @@ pub(super) async fn serve(
         told: Cell::new(false),
         started: clock::now(),
     };
-    let carrying = Box::pin(granted.carry(pieces));
-    let progress = while_granted(stream, &entered, carrying).await;
+    let mut carrying = Box::pin(granted.carry(pieces));
+    let progress = while_granted(stream, &entered, carrying.as_mut()).await;
+    drop(carrying);
     let told = granted.told.get();
     match progress {
         Progress::Done(Ok(())) => {
@@ -203,9 +204,7 @@ impl Granted<'_> {
                 }
             }
         }
-        let dialled = self
-            .shard
-            .dial(self.permit, self.in_force, self.connect.id)
+        let dialled = Box::pin(self.shard.dial(self.permit, self.in_force, self.connect.id))
             .await
             .map_err(Trouble::Refused)?;
         let outcome = self
@@ -370,7 +369,7 @@ impl Granted<'_> {
                 while !sent.whole.get() {
                     sent.changed.notified().await;
                 }
-                monoio::time::sleep(limit).await;
+                adit_runtime::timer::sleep(limit).await;
             };
             match either(gathering, silence).await {
                 Either::Left(gathered) => gathered,

@@ -8,7 +8,7 @@ mod opaque;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -33,7 +33,7 @@ pub(crate) async fn run(shard: Rc<Shard>, stream: Stream) {
     let mut pieces = VecDeque::new();
     let mut front = Vec::new();
     let opening = gather::from_stream(&stream, &mut pieces, &mut front, Opening::parse);
-    let ended = match monoio::time::timeout(OPENING_WAIT, opening).await {
+    let ended = match adit_runtime::timer::timeout(OPENING_WAIT, opening).await {
         Ok(Ok(opening)) => {
             let asked = Asked { front, opening };
             serve(&shard, &stream, &mut pieces, asked).await
@@ -102,15 +102,15 @@ enum Progress<T> {
     BrokenOff,
 }
 
-// Does `work` as long as the stream lives and the permit holds.
+// Does `work` as long as the stream lives and the permit holds. Work is given pinned: as an argument of an
+// `async fn` it would be held twice.
 async fn while_granted<T>(
     stream: &Stream,
     entered: &Entered<Asked>,
-    work: impl Future<Output = T>,
+    mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Progress<T> {
     let mut broken = pin!(stream.broken_off());
     let mut withdrawn = pin!(entered.withdrawn());
-    let mut work = pin!(work);
     std::future::poll_fn(|cx| {
         if broken.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Progress::BrokenOff);

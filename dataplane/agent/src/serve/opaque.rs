@@ -4,6 +4,7 @@
 //! rules ends what it no longer grants.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::rc::Rc;
 
 use adit_proto::connect::Response;
@@ -39,8 +40,11 @@ pub(super) async fn serve(
             .ended(&shard.shared.labels, permit.system_name(), outcome)
     };
 
-    let dialling = shard.dial(&permit, &in_force, connect.id);
-    let backend = match while_granted(stream, &entered, dialling).await {
+    // Held only while it lasts.
+    let mut dialling = Box::pin(shard.dial(&permit, &in_force, connect.id));
+    let dialled = while_granted(stream, &entered, dialling.as_mut()).await;
+    drop(dialling);
+    let backend = match dialled {
         Progress::Done(Ok(dialled)) => dialled.backend,
         Progress::Done(Err(refusal)) => {
             end(Outcome::Refused);
@@ -55,15 +59,15 @@ pub(super) async fn serve(
             return Ended::Broken;
         }
     };
-    let outcome =
-        match while_granted(stream, &entered, converse(stream, pieces, &asked, &backend)).await {
-            Progress::Done(Ok(())) => {
-                end(Outcome::Answered);
-                return Ended::Finished;
-            }
-            Progress::Done(Err(Broke)) | Progress::BrokenOff => Outcome::Broken,
-            Progress::Withdrawn => Outcome::Withdrawn,
-        };
+    let conversation = pin!(converse(stream, pieces, &asked, &backend));
+    let outcome = match while_granted(stream, &entered, conversation).await {
+        Progress::Done(Ok(())) => {
+            end(Outcome::Answered);
+            return Ended::Finished;
+        }
+        Progress::Done(Err(Broke)) | Progress::BrokenOff => Outcome::Broken,
+        Progress::Withdrawn => Outcome::Withdrawn,
+    };
     end(outcome);
     backend.abort();
     Ended::Broken

@@ -192,7 +192,7 @@ fn h06_an_answer_that_nobody_asked_for_is_nobodys_answer() {
         });
         let world = World::new(driver, &rules(&backend), |_| {}).await;
         assert_eq!(world.ask(&get("/")).await.whole(), OK);
-        monoio::time::sleep(Duration::from_millis(100)).await;
+        adit_runtime::timer::sleep(Duration::from_millis(100)).await;
         assert_eq!(world.ask(&get("/")).await.whole(), OK);
         assert_eq!(backend.connections(), 2);
     });
@@ -243,7 +243,7 @@ fn a_kept_connection_that_was_closed_meanwhile_is_noticed_before_a_post_is_sent(
         });
         let world = World::new(driver, &rules(&backend), |_| {}).await;
         assert_eq!(world.ask(&post("x")).await.whole(), OK);
-        monoio::time::sleep(Duration::from_millis(50)).await;
+        adit_runtime::timer::sleep(Duration::from_millis(50)).await;
         assert_eq!(world.ask(&post("x")).await.whole(), OK);
         assert_eq!(backend.connections(), 2);
     });
@@ -431,7 +431,7 @@ fn a_streams_front_has_ten_seconds_and_is_refused_then() {
         let started = Instant::now();
         let slow = world.open(begun, false).await;
         let stuck = world.open(begun, false).await;
-        monoio::time::sleep(OPENING_WAIT - Duration::from_secs(1)).await;
+        adit_runtime::timer::sleep(OPENING_WAIT - Duration::from_secs(1)).await;
         slow.send_bytes(last, true).await.unwrap();
         assert_eq!(Answer::read(&slow).await.whole(), OK);
         assert_eq!(Answer::read(&stuck).await.reason(), "header-timeout");
@@ -526,14 +526,14 @@ fn m06_a_request_that_is_given_up_frees_its_backend_within_100_ms() {
         let world = World::new(driver, &rules(&backend), |_| {}).await;
         let stream = world.open(&http("erp.virtual", 80, &get("/")), true).await;
         while told.try_recv().is_err() {
-            monoio::time::sleep(Duration::from_millis(1)).await;
+            adit_runtime::timer::sleep(Duration::from_millis(1)).await;
         }
         let given_up = Instant::now();
         stream.reset();
         let freed = loop {
             match told.try_recv() {
                 Ok(freed) => break freed,
-                Err(_) => monoio::time::sleep(Duration::from_millis(1)).await,
+                Err(_) => adit_runtime::timer::sleep(Duration::from_millis(1)).await,
             }
         };
         assert!(
@@ -565,7 +565,7 @@ fn an_upgrade_that_the_backend_takes_becomes_a_conversation() {
         let message = "GET /chat HTTP/1.1\r\nhost: erp.virtual\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
         let stream = world.open(&http("erp.virtual", 80, message), false).await;
         // The client speaks once it has heard the answer; our stream carries it all the same.
-        monoio::time::sleep(Duration::from_millis(50)).await;
+        adit_runtime::timer::sleep(Duration::from_millis(50)).await;
         stream.send_bytes(b"ping", true).await.unwrap();
         let answer = Answer::read(&stream).await;
         let text = answer.whole();
@@ -678,9 +678,9 @@ fn a_conversation_that_new_rules_do_not_grant_ends_at_once() {
             )
             .await;
         while backend.connections() == 0 || world.shard.live.count() == 0 {
-            monoio::time::sleep(Duration::from_millis(1)).await;
+            adit_runtime::timer::sleep(Duration::from_millis(1)).await;
         }
-        monoio::time::sleep(Duration::from_millis(50)).await;
+        adit_runtime::timer::sleep(Duration::from_millis(50)).await;
         world.push(2, &tcp).await;
         assert_eq!(
             world.shard.live.count(),
@@ -708,7 +708,7 @@ fn a_request_without_answer_that_new_rules_do_not_grant_is_told_so() {
         let world = World::new(driver, &rules(&backend), |_| {}).await;
         let stream = world.open(&http("erp.virtual", 80, &get("/")), true).await;
         while world.shard.live.count() == 0 {
-            monoio::time::sleep(Duration::from_millis(1)).await;
+            adit_runtime::timer::sleep(Duration::from_millis(1)).await;
         }
         world.push(2, "").await;
         assert_eq!(Answer::read(&stream).await.reason(), "permit-withdrawn");

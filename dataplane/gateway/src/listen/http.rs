@@ -159,14 +159,17 @@ impl Connection {
         shard.counters.requests.increment(1);
         // Taken out, so that the head can be looked at while the connection is used.
         let input = std::mem::take(&mut self.input);
-        self.judge(shard, &head, input).await
+        // A connection between two requests holds nothing of either.
+        Box::pin(self.judge(shard, &head, input)).await
     }
 
     async fn read_head(&mut self, shard: &Rc<Shard>) -> Result<Option<RequestHead>, Refused> {
         let limits = &shard.shared.limits;
         if self.input.is_empty() {
-            let wait =
-                monoio::time::timeout(limits.idle, gather::read_more(&self.wire, &mut self.input));
+            let wait = adit_runtime::timer::timeout(
+                limits.idle,
+                gather::read_more(&self.wire, &mut self.input),
+            );
             match either(shard.draining.wait(), wait).await {
                 Either::Right(Ok(Ok(n))) if n > 0 => {}
                 // Idle for too long, drained, ended or broken between two requests: nobody to answer.
@@ -177,7 +180,7 @@ impl Connection {
         if let Some(head) = parse(&self.input).map_err(Refused::Head)? {
             return Ok(Some(head));
         }
-        match monoio::time::timeout(
+        match adit_runtime::timer::timeout(
             limits.head,
             gather::from_wire(&self.wire, &mut self.input, parse),
         )
@@ -501,7 +504,7 @@ impl Connection {
         let verdict = if limit.is_zero() {
             verdict.await
         } else {
-            match monoio::time::timeout(limit, verdict).await {
+            match adit_runtime::timer::timeout(limit, verdict).await {
                 Ok(verdict) => verdict,
                 Err(_elapsed) => {
                     stream.reset();
@@ -663,7 +666,7 @@ impl Connection {
                     }
                 }
             };
-            let _ = monoio::time::timeout(LINGER, drain).await;
+            let _ = adit_runtime::timer::timeout(LINGER, drain).await;
         }
         Next::Over
     }

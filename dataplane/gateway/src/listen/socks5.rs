@@ -63,7 +63,7 @@ pub(crate) fn adopt(shard: &Rc<Shard>, socket: std::net::TcpStream, asked: Socks
 }
 
 async fn converse(shard: &Rc<Shard>, socket: Socket) {
-    let negotiation = monoio::time::timeout(
+    let negotiation = adit_runtime::timer::timeout(
         shard.shared.limits.socks,
         Box::pin(negotiate(shard, &socket)),
     );

@@ -154,7 +154,7 @@ fn what_was_taken_leaves_without_further_calls_once_the_socket_takes_it() {
         let all = loop {
             match done.try_recv() {
                 Ok(all) => break all,
-                Err(_) => monoio::time::sleep(Duration::from_millis(1)).await,
+                Err(_) => adit_runtime::timer::sleep(Duration::from_millis(1)).await,
             }
         };
         assert!(all == taken, "bytes differ");
@@ -240,11 +240,11 @@ fn session_tickets_do_not_make_a_quiet_connection_look_busy_and_data_or_an_end_d
         assert_eq!(wire.read(&mut [0; 8]).await.unwrap(), 1);
         assert!(wire.is_quiet());
         go.send(()).unwrap();
-        monoio::time::sleep(Duration::from_millis(50)).await;
+        adit_runtime::timer::sleep(Duration::from_millis(50)).await;
         assert!(!wire.is_quiet(), "an unasked byte");
         go.send(()).unwrap();
         server.thread.join().unwrap();
-        monoio::time::sleep(Duration::from_millis(50)).await;
+        adit_runtime::timer::sleep(Duration::from_millis(50)).await;
         assert!(!wire.is_quiet(), "an end");
     });
 }
