@@ -158,9 +158,9 @@ pub(crate) fn cases(scenario: &Scenario, quick: bool, processors: usize) -> Vec<
                 ("open/reset flood", Some(Nuisance::Flood(500))),
                 ("bulk at full speed", Some(Nuisance::Bulk)),
             ];
-            nuisances
-                .map(|(variant, nuisance)| case(variant, Kind::Isolation(nuisance)))
-                .to_vec()
+            let cases =
+                nuisances.map(|(variant, nuisance)| case(variant, Kind::Isolation(nuisance)));
+            few(1, cases.to_vec())
         }
         'h' => {
             let mut cases = vec![
@@ -225,8 +225,10 @@ impl Kind {
             | Self::Latency
             | Self::Isolation(_)
             | Self::Delay { .. } => Applies::Everybody,
-            Self::IdleStreams(_) | Self::Outage(_) => Applies::Tunnels,
-            Self::IdleTunnels(_) | Self::Push | Self::Shards(_) => Applies::Adit,
+            Self::IdleStreams(_) | Self::Outage(Cut::Reset | Cut::Silent) => Applies::Tunnels,
+            Self::IdleTunnels(_) | Self::Outage(Cut::Dark) | Self::Push | Self::Shards(_) => {
+                Applies::Adit
+            }
         }
     }
 }

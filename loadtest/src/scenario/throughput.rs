@@ -63,7 +63,7 @@ pub(super) fn latency(bench: &mut Bench, who: &str) -> Result<Measured> {
     let subject = bench.take(who)?;
     let before = bench.time;
     // A p99 of 200 a second wants some seconds.
-    bench.time = before.max(Duration::from_secs(if bench.quick { 2 } else { 5 }));
+    bench.time = before.max(Duration::from_secs(if bench.quick { 2 } else { 4 }));
     let measured = asked(
         bench,
         &subject,
