@@ -282,7 +282,7 @@ fn read_backend(section: &Section<'_>) -> BackendSettings {
         connect_timeout: section.duration("connect_timeout", secs(5), millis(100)..=secs(60)),
         answer_timeout: section.duration("answer_timeout", secs(0), secs(0)..=secs(86_400)),
         idle_timeout: section.duration("idle_timeout", secs(15), secs(0)..=secs(3600)),
-        pool_max: size(section.integer("pool_max", 64, 0..=4096)),
+        pool_max: size(section.integer("pool_max", 512, 0..=4096)),
         tls_roots,
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use adit_runtime::shard::Driver;
 use monoio::net::TcpListener;
-use socket2::{Domain, Protocol, Socket as Raw, Type};
+use socket2::{Domain, Protocol, SockRef, Socket as Raw, Type};
 
-use crate::socket::{Leg, Socket};
+use crate::socket::{Leg, Socket, prepare};
 
 /// Binds `count` listeners to `address` (SO_REUSEPORT). With port 0 all share the port the first got.
 ///
@@ -54,6 +54,7 @@ impl Listener {
     pub fn new(listener: std::net::TcpListener, driver: Driver, leg: Leg) -> io::Result<Self> {
         // On a ring, accepting from a non-blocking socket does not wait; on epoll it must not block.
         listener.set_nonblocking(driver == Driver::Epoll)?;
+        prepare(&SockRef::from(&listener), leg)?;
         Ok(Self {
             inner: TcpListener::from_std(listener)?,
             leg,
@@ -93,6 +94,7 @@ const TROUBLE_WAIT: Duration = Duration::from_millis(50);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use adit_runtime::shard::{choose, run_here};
 
     #[test]
     fn all_listeners_share_one_port() {
@@ -103,6 +105,38 @@ mod tests {
             .collect();
         assert_eq!(ports.len(), 3);
         assert!(ports.iter().all(|p| *p == ports[0] && *p != 0));
+    }
+
+    #[test]
+    fn an_accepted_connection_has_the_options_of_its_leg() {
+        for driver in [choose(None).unwrap().driver, Driver::Epoll] {
+            run_here(driver, async {
+                for leg in [Leg::Local, Leg::Tunnel] {
+                    let listener = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+                    let address = listener.local_addr().unwrap();
+                    let listener = Listener::new(listener, driver, leg).unwrap();
+                    let _client = std::net::TcpStream::connect(address).unwrap();
+                    let (socket, _) = listener.accept(|error| panic!("{error}")).await;
+                    let taken = socket.detach().unwrap();
+                    let options = SockRef::from(&taken);
+                    assert!(options.tcp_nodelay().unwrap());
+                    match leg {
+                        Leg::Local => {
+                            assert!(options.keepalive().unwrap());
+                            let time = options.tcp_keepalive_time().unwrap();
+                            assert_eq!(time, Duration::from_secs(60));
+                            assert_eq!(options.tcp_keepalive_retries().unwrap(), 4);
+                        }
+                        Leg::Tunnel => {
+                            let limit = options.tcp_user_timeout().unwrap();
+                            assert_eq!(limit, Some(Duration::from_secs(10)));
+                            assert_eq!(options.tcp_notsent_lowat().unwrap(), 256 * 1024);
+                        }
+                    }
+                }
+            })
+            .unwrap();
+        }
     }
 
     #[test]

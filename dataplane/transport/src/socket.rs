@@ -12,6 +12,7 @@ use std::time::Duration;
 use adit_runtime::pace;
 use monoio::net::TcpStream;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+use socket2::{SockRef, TcpKeepalive};
 
 use crate::wire::Wire;
 
@@ -38,39 +39,25 @@ impl Socket {
     /// When the driver refuses the descriptor.
     pub fn from_std(socket: std::net::TcpStream, leg: Leg) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        socket.set_nodelay(true)?;
-        let sock = socket2::SockRef::from(&socket);
-        match leg {
-            Leg::Tunnel => {
-                // Small frames overtake bulk only while bulk is still ours to order: what lies in
-                // the kernel unsent is beyond the scheduler.
-                sock.set_tcp_notsent_lowat(TUNNEL_UNSENT_BYTES)?;
-                sock.set_tcp_user_timeout(Some(TUNNEL_USER_TIMEOUT))?;
-            }
-            Leg::Local => {
-                sock.set_tcp_keepalive(
-                    &socket2::TcpKeepalive::new()
-                        .with_time(LOCAL_KEEPALIVE)
-                        .with_interval(LOCAL_KEEPALIVE_INTERVAL)
-                        .with_retries(LOCAL_KEEPALIVE_PROBES),
-                )?;
-            }
-        }
+        prepare(&SockRef::from(&socket), leg)?;
         Ok(Self {
             stream: TcpStream::from_std(socket)?,
         })
     }
 
-    /// Takes over a connection that this shard's listener accepted.
+    /// Takes over a connection from a listener of this shard that was [`prepare`]d.
     ///
     /// # Errors
     /// When an option cannot be set; the peer is gone then.
-    pub fn accepted(stream: TcpStream, leg: Leg) -> io::Result<Self> {
+    pub(crate) fn accepted(stream: TcpStream, leg: Leg) -> io::Result<Self> {
         let socket = Self { stream };
-        // Through a duplicate, so that options are set in one place.
-        let detached = socket.detach()?;
-        drop(socket);
-        Self::from_std(detached, leg)
+        match leg {
+            // Few and precious.
+            Leg::Tunnel => prepare(&SockRef::from(&socket.descriptor()), leg)?,
+            // What the listener has was inherited (Linux copies the listening socket).
+            Leg::Local => {}
+        }
+        Ok(socket)
     }
 
     /// Connects to `address` within `limit`.
@@ -79,7 +66,11 @@ impl Socket {
     /// What the kernel says, or `TimedOut`.
     pub async fn connect(address: SocketAddr, limit: Duration, leg: Leg) -> io::Result<Self> {
         match adit_runtime::timer::timeout(limit, TcpStream::connect_addr(address)).await {
-            Ok(stream) => Self::accepted(stream?, leg),
+            Ok(stream) => {
+                let socket = Self { stream: stream? };
+                prepare(&SockRef::from(&socket.descriptor()), leg)?;
+                Ok(socket)
+            }
             Err(_elapsed) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("no answer within {} ms", limit.as_millis()),
@@ -128,6 +119,28 @@ impl Socket {
         // SAFETY: `self.stream` owns the descriptor and closes it only when dropped, which the
         // borrow of `self` in the return type rules out.
         unsafe { BorrowedFd::borrow_raw(self.stream.as_raw_fd()) }
+    }
+}
+
+/// Sets the options of a connection, or of a listener for those that it accepts.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn prepare(socket: &SockRef<'_>, leg: Leg) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    match leg {
+        Leg::Tunnel => {
+            // Small frames overtake bulk only while bulk is still ours to order: what lies in
+            // the kernel unsent is beyond the scheduler.
+            socket.set_tcp_notsent_lowat(TUNNEL_UNSENT_BYTES)?;
+            socket.set_tcp_user_timeout(Some(TUNNEL_USER_TIMEOUT))
+        }
+        Leg::Local => socket.set_tcp_keepalive(
+            &TcpKeepalive::new()
+                .with_time(LOCAL_KEEPALIVE)
+                .with_interval(LOCAL_KEEPALIVE_INTERVAL)
+                .with_retries(LOCAL_KEEPALIVE_PROBES),
+        ),
     }
 }
 
@@ -184,7 +197,7 @@ impl Wire for Socket {
 
     fn abort(&self) {
         // Best effort: a connection that is gone needs no RST.
-        let _ = socket2::SockRef::from(&self.descriptor()).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(&self.descriptor()).set_linger(Some(Duration::ZERO));
     }
 }
 

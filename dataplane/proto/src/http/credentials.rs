@@ -83,15 +83,36 @@ impl<'a> ProxyCredentials<'a> {
     }
 }
 
+const B64TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte: u8 = 0;
+    loop {
+        let special = matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
+        #[expect(
+            clippy::as_conversions,
+            clippy::indexing_slicing,
+            reason = "a byte is an index of 256 places; there is no other way in a constant"
+        )]
+        {
+            table[byte as usize] = byte.is_ascii_alphanumeric() || special;
+        }
+        if byte == u8::MAX {
+            break table;
+        }
+        byte += 1;
+    }
+};
+
 /// Checks that bytes may be a token (RFC 6750, section 2.1: `b64token`); a colon is none of its characters.
 pub(crate) fn check_token(bytes: &[u8]) -> Result<&str, Refusal> {
     if bytes.len() > TOKEN_BYTES_MAX {
         return Err(Refusal::TokenTooLarge);
     }
-    let allowed = |b: &u8| {
-        b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
-    };
-    if bytes.is_empty() || !bytes.iter().all(allowed) {
+    // All are looked at, without a branch for each: a token is hundreds of bytes, on every request.
+    let foreign = bytes.iter().fold(false, |foreign, byte| {
+        foreign | !B64TOKEN.get(usize::from(*byte)).is_some_and(|is| *is)
+    });
+    if bytes.is_empty() || foreign {
         return Err(Refusal::TokenMalformed);
     }
     match core::str::from_utf8(bytes) {

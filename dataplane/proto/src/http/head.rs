@@ -460,15 +460,16 @@ pub(super) fn put_framing(out: &mut Vec<u8>, framing: Framing) {
 pub(super) fn put_decimal(out: &mut Vec<u8>, number: u64) {
     let mut digits = [b'0'; 20];
     let mut rest = number;
-    let mut used = 1;
-    for (place, digit) in (1..).zip(digits.iter_mut().rev()) {
+    let mut first = digits.len();
+    for (place, digit) in digits.iter_mut().enumerate().rev() {
         *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
         rest /= 10;
-        if *digit != b'0' {
-            used = place;
+        first = place;
+        if rest == 0 {
+            break;
         }
     }
-    out.extend(digits.iter().skip(digits.len() - used));
+    out.extend_from_slice(digits.get(first..).unwrap_or_default());
 }
 
 #[cfg(test)]
