@@ -399,8 +399,13 @@ impl Asker<'_> {
             .map(|(_, line)| line.due);
         let unanswered: Vec<Instant> = asked.chain(self.waiting.iter().copied()).collect();
         for due in unanswered {
+            let age = now.saturating_duration_since(due);
             if due >= since {
-                self.tally.record(now.saturating_duration_since(due));
+                self.tally.record(age);
+            }
+            // Whoever waits that long has been let down, whatever would have come later.
+            if age > LET_DOWN_AFTER {
+                self.write_down(due, now, false);
             }
         }
     }
@@ -531,6 +536,7 @@ const PING_BYTES_U64: u64 = 64;
 const SCRATCH_BYTES: usize = 64 * 1024;
 /// A door that is shut is not hammered at.
 const REOPEN_AFTER: Duration = Duration::from_millis(2);
+const LET_DOWN_AFTER: Duration = Duration::from_secs(1);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 

@@ -100,11 +100,12 @@ fn tell(
     let failed = concerned().filter(|entry| !entry.fine).count();
     measured.set("requests", figure::length(concerned().count()));
     measured.set("failed", figure::length(failed));
-    let safe = known.map_or(path_back, |known| known.max(path_back));
-    let after = concerned()
-        .filter(|entry| !entry.fine && entry.due >= safe)
-        .count();
-    measured.set("failed_after", figure::length(after));
+    // Only adit can be asked when it noticed.
+    if let Some(known) = known {
+        let safe = known.max(path_back);
+        let after = concerned().filter(|entry| !entry.fine && entry.due >= safe);
+        measured.set("failed_after", figure::length(after.count()));
+    }
     let back = concerned()
         .filter(|entry| entry.fine && entry.ended >= path_back && entry.due >= struck)
         .map(|entry| entry.ended)
