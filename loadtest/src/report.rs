@@ -4,43 +4,49 @@ pub(crate) mod html;
 mod plot;
 pub(crate) mod table;
 
+use std::io::Write as _;
+
 use crate::case::SCENARIOS;
 use crate::goal::{Goal, ROWS};
 use crate::peer::PEERS;
 use crate::record::Record;
 
 /// Prints the table.
-#[expect(clippy::print_stdout, reason = "the table is what was asked for")]
 pub(crate) fn print(record: &Record) {
-    println!("{}", table::text(record));
+    show(&table::text(record));
+}
+
+fn show(text: &str) {
+    // Whoever reads may stop before the end, as `head` does.
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 /// Prints scenarios, goals and peers.
-#[expect(clippy::print_stdout, reason = "the list is what was asked for")]
 pub(crate) fn list() {
-    println!("scenarios (name or letter):");
+    let mut lines = vec!["scenarios (name or letter):".to_owned()];
     for scenario in &SCENARIOS {
-        println!(
+        lines.push(format!(
             "  {}  {:10} {}",
             scenario.letter, scenario.name, scenario.what
-        );
+        ));
     }
-    println!("\ngoals (medians of adit):");
+    lines.push("\ngoals (medians of adit):".to_owned());
     for row in ROWS.iter().filter(|row| row.goal != Goal::None) {
-        println!(
+        lines.push(format!(
             "  {:10} {:20} {:28} {}",
             row.scenario,
             row.variant,
             row.label,
             row.goal.told()
-        );
+        ));
     }
-    println!("\npeers:");
+    lines.push("\npeers:".to_owned());
     for peer in &PEERS {
         let state = peer.missing().map_or_else(
             || "here".to_owned(),
             |program| format!("{program} is not installed"),
         );
-        println!("  {:10} {:34} {}", peer.name, state, peer.what);
+        lines.push(format!("  {:10} {:34} {}", peer.name, state, peer.what));
     }
+    show(&lines.join("\n"));
 }
