@@ -188,11 +188,16 @@ impl ReceiveWindow {
         self.owed() >= self.size / 2
     }
 
-    /// True when the window limits the peer: half of it went in less than a round trip, that is
-    /// all of it within two.
+    /// True when the window limits the peer, or nearly so: what is owed went so fast that the whole
+    /// window would go within 2.5 round trips.
+    ///
+    /// A peer that spends all it has and waits spends a window in one round trip and a little more,
+    /// and what it spent may come back in one grant or in two; 2.5 sees it either way.
     pub(crate) fn is_tight(&self, now: Duration, rtt: Duration) -> bool {
-        self.since
-            .is_some_and(|since| now.saturating_sub(since) < rtt)
+        self.since.is_some_and(|since| {
+            let took = now.saturating_sub(since).as_nanos();
+            2 * took * u128::from(self.size) < 5 * rtt.as_nanos() * u128::from(self.owed())
+        })
     }
 
     /// Doubles the window as far as `max` and the allotment allow; says by how much it grew.
@@ -342,12 +347,17 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_tight_when_half_of_it_went_within_a_round_trip() {
-        let mut window = ReceiveWindow::new();
-        assert!(!window.is_tight(10 * MS, 10 * MS), "nothing was sent yet");
-        window.spend(1, 10 * MS);
-        assert!(window.is_tight(19 * MS, 10 * MS));
-        assert!(!window.is_tight(20 * MS, 10 * MS));
+    fn a_window_is_tight_when_all_of_it_would_go_within_two_and_a_half_round_trips() {
+        for (part, last_tight) in [(2, 124), (1, 249)] {
+            let mut window = ReceiveWindow::new();
+            let rtt = 100 * MS;
+            assert!(!window.is_tight(100 * MS, rtt), "nothing was sent yet");
+            window.spend(INITIAL_CREDIT / part, 100 * MS);
+            assert!(!window.is_tight(100 * MS, rtt), "nothing is owed yet");
+            window.consume(usize::MAX);
+            assert!(window.is_tight((100 + last_tight) * MS, rtt));
+            assert!(!window.is_tight((101 + last_tight) * MS, rtt));
+        }
     }
 
     #[test]

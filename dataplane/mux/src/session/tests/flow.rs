@@ -179,7 +179,8 @@ fn a_round_trip_of_long_ago_is_measured_again_when_credit_returns() {
     let mut session = with_rtt(server(), 50 * MS);
     let later = NOW + 11_000 * MS;
     feed_at(&mut session, &data(0, 1, &zeros(200_000)), later).unwrap();
-    let later = later + 50 * MS;
+    // So slow that nothing is to be widened.
+    let later = later + 100 * MS;
     session.consumed(id(1), 200_000, later);
     assert_eq!(
         written_at(&mut session, later),
@@ -331,7 +332,8 @@ fn with_rtt(mut session: Session<Bytes>, rtt: Duration) -> Session<Bytes> {
 #[test]
 fn a_window_that_limits_the_peer_doubles_up_to_its_bound() {
     let mut session = with_rtt(server(), 50 * MS);
-    let windows = stream_in(&mut session, 9, 49 * MS);
+    // A path of 50 ms that the window alone makes slow, and a reader that takes its time.
+    let windows = stream_in(&mut session, 9, 124 * MS);
     let mib = 1 << 20;
     assert_eq!(
         windows,
@@ -353,7 +355,7 @@ fn a_window_that_limits_the_peer_doubles_up_to_its_bound() {
 #[test]
 fn a_window_wide_enough_does_not_grow() {
     let mut session = with_rtt(server(), 50 * MS);
-    assert_eq!(stream_in(&mut session, 5, 50 * MS), [WINDOW; 5]);
+    assert_eq!(stream_in(&mut session, 5, 125 * MS), [WINDOW; 5]);
 }
 
 #[test]
