@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use adit_tests::load::Load;
 use adit_tests::wait::SOON;
 use adit_tests::world::{Builder, until_answered};
-use adit_tests::{Cable, Nginx, Rules, World, on_both_drivers, socks, until};
+use adit_tests::{Backend, Cable, Nginx, Rules, World, backend, on_both_drivers, socks, until};
 
 // Ten seconds is promised; the rest is for asking, on a busy machine.
 const NOTICED_WITHIN: Duration = Duration::from_secs(12);
@@ -136,7 +136,7 @@ fn r05_quiet_tunnels_that_fall_silent_are_noticed_within_ten_seconds() {
 
 #[test]
 fn a_conversation_ends_with_its_tunnel_instead_of_hanging() {
-    let echo = adit_tests::Backend::echo();
+    let echo = Backend::echo();
     let (world, cable) = wired(
         World::builder()
             .rules(Rules::none().tcp("echo.virtual:7", echo.address()))
@@ -158,6 +158,37 @@ fn a_conversation_ends_with_its_tunnel_instead_of_hanging() {
     until("the backend sees the end, too", NOTICED_WITHIN, || {
         echo.open() == 0
     });
+}
+
+on_both_drivers! {
+    fn a_request_whose_tunnels_are_all_cut_is_answered_over_the_next_one(driver: Driver) {
+        for (method, fields, status, says) in [
+            ("GET", "", 200, "second"),
+            // It may have been done: nobody may do it twice.
+            ("POST", "Content-Length: 0\r\n", 502, "tunnel to the agent was lost"),
+        ] {
+            // What comes first is never answered.
+            let backend = Backend::start(|visit| {
+                while visit.request()?.is_some() {
+                    if visit.number == 0 {
+                        while !visit.some()?.is_empty() {}
+                        return Ok(());
+                    }
+                    visit.send(backend::ok("second"))?;
+                }
+                Ok(())
+            });
+            let rules = Rules::none().http("slow.virtual:80", backend.url());
+            let (world, cable) = wired(World::builder().driver(driver).rules(rules).alone());
+            let mut connection = world.connect();
+            connection.send(world.request(method, "http://slow.virtual/", fields)).unwrap();
+            until("the backend was asked", SOON, || backend.requests().len() == 1);
+            cable.cut();
+            let response = connection.response().unwrap();
+            assert_eq!(response.status, status, "{method}: {}", response.refusal());
+            assert!(response.text().contains(says), "{method}: {}", response.text());
+        }
+    }
 }
 
 #[test]

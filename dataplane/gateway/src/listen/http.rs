@@ -358,6 +358,10 @@ impl Connection {
                         Retry::Idempotent => replayable && is_idempotent(head.method(input)),
                         Retry::Never => false,
                     };
+                    if link.has_ended() {
+                        // Its own watcher may say so later; that its agent was here must be known now.
+                        shard.shared.directory.close(&entry, clock::now());
+                    }
                     if may && tries < TRIES_MAX {
                         let subaccount = &asking.caller.subaccount;
                         let other = door::route_or_wait(
