@@ -125,7 +125,7 @@ fn s02_an_agent_certificate_is_no_gateway() {
 }
 
 #[test]
-fn an_agent_of_a_version_that_is_no_longer_spoken_is_told_so_and_a_newer_one_is_welcome() {
+fn m16_an_agent_of_a_version_that_is_no_longer_spoken_is_told_so_and_a_newer_one_is_welcome() {
     let mut world = World::builder().start();
     let disguise = Disguise::from(&world.keys.agent("pki", "acme", "agent-2", "agent-2"));
     let door = world.gateway.door("tunnel");
