@@ -317,7 +317,7 @@ impl<P: Payload> Session<P> {
             && stream.receive.is_tight(now, rtt)
             && stream
                 .receive
-                .grow(&mut self.allotment, self.settings.window_max)
+                .grow(&mut self.allotment, self.settings.window_max, now)
                 > 0
         {
             self.stats.windows_grown += 1;

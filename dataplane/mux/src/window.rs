@@ -15,6 +15,9 @@ pub const INITIAL_CREDIT: u32 = 256 * 1024;
 /// attack on somebody's signed arithmetic, no peer has that much memory for one stream.
 pub(crate) const CREDIT_MAX: u32 = (1 << 31) - 1;
 
+/// Owed bytes that go back at once however wide the window is: a frame for each megabyte costs nothing.
+pub(crate) const DUE_MAX: u32 = 1024 * 1024;
+
 /// Bytes by which the receive windows of all sessions that share it may exceed their initial
 /// size. Share one by `Arc` between all sessions of a process.
 #[derive(Debug)]
@@ -127,6 +130,8 @@ pub(crate) struct ReceiveWindow {
     unread: u32,
     /// When the peer began to spend what it now holds.
     since: Option<Duration>,
+    /// When the window last grew: what that brings is seen a round trip later.
+    grown_at: Option<Duration>,
 }
 
 impl ReceiveWindow {
@@ -136,6 +141,7 @@ impl ReceiveWindow {
             available: INITIAL_CREDIT,
             unread: 0,
             since: None,
+            grown_at: None,
         }
     }
 
@@ -183,25 +189,32 @@ impl ReceiveWindow {
         taken
     }
 
-    /// True when giving credit back is worth a frame: half of the window is owed.
+    /// True when giving credit back is worth a frame: half of the window is owed, or [`DUE_MAX`]. A wide
+    /// window that came back by halves would be half empty on the path.
     pub(crate) const fn is_due(&self) -> bool {
-        self.owed() >= self.size / 2
+        let half = self.size / 2;
+        self.owed() >= if half < DUE_MAX { half } else { DUE_MAX }
     }
 
     /// True when the window limits the peer, or nearly so: what is owed went so fast that the whole
     /// window would go within 2.5 round trips.
     ///
     /// A peer that spends all it has and waits spends a window in one round trip and a little more,
-    /// and what it spent may come back in one grant or in two; 2.5 sees it either way.
+    /// and what it spent may come back in one grant or in two; 2.5 sees it either way. Once a round trip.
     pub(crate) fn is_tight(&self, now: Duration, rtt: Duration) -> bool {
-        self.since.is_some_and(|since| {
-            let took = now.saturating_sub(since).as_nanos();
-            2 * took * u128::from(self.size) < 5 * rtt.as_nanos() * u128::from(self.owed())
-        })
+        let settled = self
+            .grown_at
+            .is_none_or(|grown_at| now.saturating_sub(grown_at) >= rtt);
+        settled
+            && self.since.is_some_and(|since| {
+                let took = now.saturating_sub(since).as_nanos();
+                2 * took * u128::from(self.size) < 5 * rtt.as_nanos() * u128::from(self.owed())
+            })
     }
 
     /// Doubles the window as far as `max` and the allotment allow; says by how much it grew.
-    pub(crate) fn grow(&mut self, allotment: &mut Allotment, max: u32) -> u32 {
+    pub(crate) fn grow(&mut self, allotment: &mut Allotment, max: u32, now: Duration) -> u32 {
+        self.grown_at = Some(now);
         let wanted = self.size.min(max.saturating_sub(self.size));
         let got = allotment.take(wanted);
         self.size += got;
@@ -317,13 +330,13 @@ mod tests {
     fn a_window_doubles_within_both_budgets_and_gives_back_what_it_took() {
         let (budget, mut allotment) = allotment(1 << 20, 600 << 10);
         let mut window = ReceiveWindow::new();
-        assert_eq!(window.grow(&mut allotment, 16 << 20), 256 << 10);
+        assert_eq!(window.grow(&mut allotment, 16 << 20, MS), 256 << 10);
         assert_eq!(
-            window.grow(&mut allotment, 16 << 20),
+            window.grow(&mut allotment, 16 << 20, MS),
             344 << 10,
             "the session's 600 KiB are spent"
         );
-        assert_eq!(window.grow(&mut allotment, 16 << 20), 0);
+        assert_eq!(window.grow(&mut allotment, 16 << 20, MS), 0);
         assert_eq!(budget.left(), (1 << 20) - (600 << 10));
         window.close(&mut allotment);
         assert_eq!(budget.left(), budget.total());
@@ -333,17 +346,46 @@ mod tests {
     fn a_window_does_not_grow_above_its_own_bound() {
         let (_budget, mut allotment) = allotment(1 << 30, 1 << 30);
         let mut window = ReceiveWindow::new();
-        assert_eq!(window.grow(&mut allotment, INITIAL_CREDIT + 5), 5);
-        assert_eq!(window.grow(&mut allotment, INITIAL_CREDIT + 5), 0);
+        assert_eq!(window.grow(&mut allotment, INITIAL_CREDIT + 5, MS), 5);
+        assert_eq!(window.grow(&mut allotment, INITIAL_CREDIT + 5, MS), 0);
     }
 
     #[test]
     fn a_dropped_session_gives_its_allotment_back() {
         let (budget, mut allotment) = allotment(1 << 20, 1 << 20);
         let mut window = ReceiveWindow::new();
-        assert_eq!(window.grow(&mut allotment, CREDIT_MAX), INITIAL_CREDIT);
+        assert_eq!(window.grow(&mut allotment, CREDIT_MAX, MS), INITIAL_CREDIT);
         drop(allotment);
         assert_eq!(budget.left(), 1 << 20);
+    }
+
+    #[test]
+    fn a_window_that_grew_is_looked_at_again_a_round_trip_later() {
+        let (_budget, mut allotment) = allotment(1 << 30, 1 << 30);
+        let mut window = ReceiveWindow::new();
+        window.spend(INITIAL_CREDIT, 100 * MS);
+        window.consume(usize::MAX);
+        assert!(window.is_tight(100 * MS, 50 * MS));
+        window.grow(&mut allotment, 16 << 20, 100 * MS);
+        assert!(!window.is_tight(149 * MS, 50 * MS));
+        assert!(window.is_tight(150 * MS, 50 * MS));
+    }
+
+    #[test]
+    fn credit_is_due_at_half_a_window_or_at_a_megabyte() {
+        let (_budget, mut allotment) = allotment(1 << 30, 1 << 30);
+        for (size, due) in [(1 << 18, 1 << 17), (1 << 21, DUE_MAX), (1 << 24, DUE_MAX)] {
+            let mut window = ReceiveWindow::new();
+            while window.size < size {
+                window.grow(&mut allotment, size, MS);
+            }
+            window.grant(MS);
+            window.spend(due, MS);
+            window.consume(crate::frame::size(due) - 1);
+            assert!(!window.is_due(), "{size}");
+            window.consume(1);
+            assert!(window.is_due(), "{size}");
+        }
     }
 
     #[test]
@@ -421,7 +463,7 @@ mod tests {
                     }
                     Act::Consume(bytes) => consumed += u64::from(window.consume(bytes)),
                     Act::Grow => {
-                        window.grow(&mut allotment, 2 << 20);
+                        window.grow(&mut allotment, 2 << 20, MS);
                     }
                     Act::Grant => granted += u64::from(window.grant(MS)),
                     Act::Close => {

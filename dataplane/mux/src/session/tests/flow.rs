@@ -369,7 +369,7 @@ fn growth_stops_at_the_sessions_bound_and_at_the_shared_budget() {
         }),
         50 * MS,
     );
-    let windows = stream_in(&mut session, 4, 10 * MS);
+    let windows = stream_in(&mut session, 4, 50 * MS);
     assert_eq!(
         windows,
         [WINDOW, 2 * WINDOW, WINDOW + 700_000, WINDOW + 700_000]
@@ -380,7 +380,7 @@ fn growth_stops_at_the_sessions_bound_and_at_the_shared_budget() {
     let mut other = with_rtt(server_with(|s| s.budget = shared), 50 * MS);
     let left = (1 << 20) - 700_000;
     assert_eq!(
-        stream_in(&mut other, 4, 10 * MS),
+        stream_in(&mut other, 4, 50 * MS),
         [WINDOW, 2 * WINDOW, WINDOW + left, WINDOW + left]
     );
     assert_eq!(budget.left(), 0);
