@@ -84,17 +84,36 @@ fn start(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr, moved: Option<Move
             input: moved.map(|moved| moved.input).unwrap_or_default(),
             peer,
         };
-        while connection.serve_one(&shard).await == Next::Again {}
+        let conversation = loop {
+            match connection.serve_one(&shard).await {
+                Next::Again => {}
+                Next::Over => break None,
+                Next::Converse(conversation) => break Some(conversation),
+            }
+        };
+        if let Some(mut conversation) = conversation {
+            // Nothing of the request is held any more: it may be quiet for hours.
+            let stream = &conversation.opened.stream;
+            duplex(stream, &mut conversation.pieces, &connection.wire).await;
+        }
         shard.counters.http_connections.decrement(1.0);
         drop(held);
     });
 }
 
 /// What becomes of a connection after a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Again,
     Over,
+    /// From here on it is a conversation.
+    Converse(Box<Conversation>),
+}
+
+/// An accepted CONNECT.
+pub(super) struct Conversation {
+    pub(super) opened: door::Opened,
+    // Of the stream, received already.
+    pub(super) pieces: VecDeque<Piece>,
 }
 
 pub(super) struct Connection {
@@ -626,7 +645,7 @@ impl Connection {
         input: &[u8],
     ) -> Next {
         let next = self.refuse(shard, refusal, asked, id, keep).await;
-        if next == Next::Again {
+        if matches!(next, Next::Again) {
             self.input = input.get(head.head_bytes..).unwrap_or_default().to_vec();
         }
         next

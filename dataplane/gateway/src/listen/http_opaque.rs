@@ -9,11 +9,10 @@ use std::sync::Arc;
 
 use adit_proto::connect::{Protocol, Response};
 use adit_proto::refusal::Refusal;
-use adit_relay::duplex::duplex;
 use adit_relay::gather;
 use adit_transport::{Link, Wire};
 
-use super::http::{Asking, Connection, Next};
+use super::http::{Asking, Connection, Conversation, Next};
 use crate::directory::Entry;
 use crate::door;
 use crate::metrics::Counters;
@@ -91,6 +90,5 @@ pub(super) async fn serve(
         return Next::Over;
     }
     Counters::opaque("http");
-    duplex(&opened.stream, &mut pieces, &connection.wire).await;
-    Next::Over
+    Next::Converse(Box::new(Conversation { opened, pieces }))
 }
