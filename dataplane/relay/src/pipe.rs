@@ -11,7 +11,7 @@ use std::time::Duration;
 use adit_proto::http::Body as HttpBody;
 use adit_runtime::buffer::{Buffer, Class};
 use adit_runtime::local::{Either, either};
-use adit_transport::piece::{advance, copy_out};
+use adit_transport::piece::{advance, copy_out, let_wait};
 use adit_transport::{Piece, Received, Slot, Stream, Wire};
 
 use crate::Broken;
@@ -268,6 +268,7 @@ async fn wait_for_room<W: Wire>(
     pieces: &mut VecDeque<Piece>,
     wire: &W,
 ) -> io::Result<()> {
+    let_wait(pieces);
     if let Ok(ready) = adit_runtime::timer::timeout(STALLED_AFTER, wire.writable()).await {
         return ready;
     }

@@ -50,7 +50,7 @@ async fn keep() {
         let next = TIMERS.with(|timers| timers.wake_due(now));
         match next {
             Some(tick) => {
-                let left = Duration::from_millis(tick).saturating_sub(now);
+                let left = Duration::from_millis(tick).saturating_sub(now).min(NAP_MAX);
                 either(
                     std::future::poll_fn(poll_sooner),
                     Box::pin(monoio::time::sleep(left)),
@@ -197,6 +197,9 @@ impl<F: Future> Future for Timeout<F> {
     }
 }
 
+/// The keeper looks at least this often: a moment of the far future is beyond what monoio's timers can say.
+const NAP_MAX: Duration = Duration::from_secs(3600);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,6 +273,15 @@ mod tests {
     fn a_limit_beyond_all_time_is_no_limit() {
         on_both_drivers(async || {
             assert_eq!(timeout(Duration::MAX, sleep(MS)).await, Ok(()));
+            // The keeper has nothing sooner to wait for than the end of time.
+            let mut never = std::pin::pin!(sleep(Duration::MAX));
+            std::future::poll_fn(|cx| {
+                assert!(never.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            monoio::time::sleep(5 * MS).await;
+            assert_eq!(waiting(), 1);
         });
     }
 

@@ -29,7 +29,6 @@ use crate::wire::Wire;
 use crate::{Slot, Tunnel};
 
 pub use ending::Ending;
-pub use reading::PINNED_BLOCKS_MAX;
 
 /// The multiplexer's settings for a tunnel whose both ends are adit: all tunnels of the process
 /// share one window budget.

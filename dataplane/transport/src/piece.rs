@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
-use adit_runtime::buffer::{Buffer, Class};
+use adit_runtime::buffer::{Buffer, Class, lent};
 
 /// A range of a shared block, or of a copy of its own.
 #[derive(Clone)]
@@ -78,6 +78,25 @@ pub fn advance(pieces: &mut VecDeque<Piece>, bytes: usize) {
 #[must_use]
 pub fn total(pieces: &VecDeque<Piece>) -> usize {
     pieces.iter().map(Piece::len).sum()
+}
+
+/// Blocks that waiting payload may keep from being used again, on one shard: 8 MiB. Beyond it payload
+/// that has to wait is copied.
+pub const PINNED_BLOCKS_MAX: usize = 32;
+
+/// Payload smaller than this is not worth a block of 256 KiB while it waits.
+const PINNING_BYTES_MIN: usize = 2 * 1024;
+
+/// Whether `bytes` of payload that have to wait may do so in their block, of which the shard has lent so many.
+pub(crate) const fn may_pin(bytes: usize, blocks_lent: usize) -> bool {
+    bytes >= PINNING_BYTES_MIN && blocks_lent <= PINNED_BLOCKS_MAX
+}
+
+/// Copies out what may not wait where it lies: too little, or beyond what the shard may hold.
+pub fn let_wait(pieces: &mut VecDeque<Piece>) {
+    if !may_pin(total(pieces), lent(Class::Block)) {
+        copy_out(pieces);
+    }
 }
 
 /// Payload bytes that this thread has copied because whoever shall take them was busy elsewhere or too
@@ -175,6 +194,32 @@ mod tests {
         append_copy(&mut pieces, &bytes);
         assert_eq!(joined(&pieces), bytes);
         assert_eq!(total(&pieces), 50_000);
+    }
+
+    #[test]
+    fn what_waits_pins_a_block_up_to_both_borders() {
+        assert!(may_pin(PINNING_BYTES_MIN, PINNED_BLOCKS_MAX));
+        assert!(!may_pin(PINNING_BYTES_MIN - 1, PINNED_BLOCKS_MAX));
+        assert!(!may_pin(PINNING_BYTES_MIN, PINNED_BLOCKS_MAX + 1));
+    }
+
+    #[test]
+    fn what_waits_beyond_the_last_block_is_copied_out_at_once() {
+        let lent_now = |count: usize| -> Vec<Rc<Buffer>> {
+            (0..count)
+                .map(|_| Rc::new(Buffer::take(Class::Block)))
+                .collect()
+        };
+        for (blocks, is_copied) in [(PINNED_BLOCKS_MAX, false), (PINNED_BLOCKS_MAX + 1, true)] {
+            let blocks = lent_now(blocks);
+            let mut pieces = VecDeque::from([Piece::new(&blocks[0], 0, PINNING_BYTES_MIN)]);
+            let_wait(&mut pieces);
+            assert_eq!(Rc::strong_count(&blocks[0]) == 1, is_copied);
+        }
+        let blocks = lent_now(1);
+        let mut pieces = VecDeque::from([Piece::new(&blocks[0], 0, PINNING_BYTES_MIN - 1)]);
+        let_wait(&mut pieces);
+        assert_eq!(Rc::strong_count(&blocks[0]), 1, "a little pins nothing");
     }
 
     #[test]

@@ -28,7 +28,7 @@ use adit_runtime::clock;
 use adit_runtime::local::{Either, Notify, either};
 use adit_transport::{Piece, Stream, Wire};
 
-use super::{Asked, Ended, Progress, refuse, while_granted};
+use super::{Asked, Ended, Progress, dial, refuse, while_granted};
 use crate::backend::Backend;
 use crate::backend::pool::Target as Leads;
 use crate::enforce::{self, InForce};
@@ -204,9 +204,15 @@ impl Granted<'_> {
                 }
             }
         }
-        let dialled = Box::pin(self.shard.dial(self.permit, self.in_force, self.connect.id))
-            .await
-            .map_err(Trouble::Refused)?;
+        let dialling = dial(
+            self.shard,
+            self.stream,
+            pieces,
+            self.permit,
+            self.in_force,
+            self.connect.id,
+        );
+        let dialled = Box::pin(dialling).await.map_err(Trouble::Refused)?;
         let outcome = self
             .exchange(
                 dialled.backend,

@@ -12,17 +12,19 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
-use adit_policy::Request;
+use adit_policy::{Permit, Request};
 use adit_proto::DecodeError;
-use adit_proto::connect::{Protocol, Request as Connect, Response};
+use adit_proto::connect::{Protocol, Request as Connect, RequestId, Response};
 use adit_proto::http::{HeadError, Limits, RequestHead};
 use adit_proto::refusal::Refusal;
 use adit_relay::gather::{self, Gathered};
 use adit_runtime::clock;
 use adit_runtime::pace::yield_now;
-use adit_transport::piece::total;
+use adit_transport::piece::{copy_out, total};
 use adit_transport::{Piece, Received, Stream};
 
+use crate::backend::dial::Dialled;
+use crate::enforce::InForce;
 use crate::limits::OPENING_WAIT;
 use crate::live::{Entered, Judged};
 use crate::shard::Shard;
@@ -121,6 +123,23 @@ async fn while_granted<T>(
         work.as_mut().poll(cx).map(Progress::Done)
     })
     .await
+}
+
+// Dials; that may take seconds, and neither what has come behind the head nor what comes meanwhile may keep the
+// tunnel's blocks from being used again.
+async fn dial(
+    shard: &Shard,
+    stream: &Stream,
+    pieces: &mut VecDeque<Piece>,
+    permit: &Permit,
+    in_force: &InForce,
+    id: RequestId,
+) -> Result<Dialled, Refusal> {
+    copy_out(pieces);
+    stream.stall(true);
+    let dialled = shard.dial(permit, in_force, id).await;
+    stream.stall(false);
+    dialled
 }
 
 // Says no, in the gateway's grammar. The reason is from the closed list; names and addresses stay here.
@@ -258,7 +277,5 @@ impl Judged for Asked {
     }
 }
 
-#[cfg(test)]
-mod bulk_tests;
 #[cfg(test)]
 mod tests;

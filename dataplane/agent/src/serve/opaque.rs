@@ -12,7 +12,7 @@ use adit_proto::refusal::Refusal;
 use adit_relay::duplex::duplex;
 use adit_transport::{Piece, Stream, Wire};
 
-use super::{Asked, Ended, Progress, refuse, while_granted};
+use super::{Asked, Ended, Progress, dial, refuse, while_granted};
 use crate::backend::Backend;
 use crate::enforce;
 use crate::live::Judged;
@@ -41,7 +41,7 @@ pub(super) async fn serve(
     };
 
     // Held only while it lasts.
-    let mut dialling = Box::pin(shard.dial(&permit, &in_force, connect.id));
+    let mut dialling = Box::pin(dial(shard, stream, pieces, &permit, &in_force, connect.id));
     let dialled = while_granted(stream, &entered, dialling.as_mut()).await;
     drop(dialling);
     let backend = match dialled {

@@ -3,28 +3,22 @@
 //! A connection belongs to nobody: token, location and target are looked at per request, so pooled
 //! connections may carry requests of different callers. Bodies stream; nothing is held whole.
 
-use std::cell::Cell;
+mod carry;
+
 use std::collections::VecDeque;
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use adit_proto::connect::{Protocol, RequestId, Response};
-use adit_proto::http::{
-    Body, Framing, HeadError, Limits, ProxyCredentials, RequestHead, ResponseHead, Target, Version,
-};
+use adit_proto::connect::RequestId;
+use adit_proto::http::{Framing, HeadError, Limits, ProxyCredentials, RequestHead, Target};
 use adit_proto::refusal::Refusal;
-use adit_relay::Broken;
 use adit_relay::duplex::duplex;
-use adit_relay::exchange::exchange;
 use adit_relay::gather::{self, Gathered};
-use adit_relay::pipe::{stream_to_wire, wire_to_stream};
-use adit_runtime::clock;
 use adit_runtime::local::{Either, either};
 use adit_transport::listen::Listener;
 use adit_transport::socket::Leg;
-use adit_transport::{Piece, Socket, Stream, StreamError, Watched, Wire};
+use adit_transport::{Piece, Socket, Watched, Wire};
 
 use super::http_opaque;
 use crate::authenticate;
@@ -135,25 +129,6 @@ pub(super) struct Asking<'a> {
     pub(super) host: &'a str,
     pub(super) port: u16,
     pub(super) keep_alive: bool,
-}
-
-// How an attempt on one tunnel ended.
-enum Attempt {
-    // Response carried whole; the request as well or not.
-    Answered { request_whole: bool, reusable: bool },
-    // Refused or failed before a byte went to the application.
-    Refused(Refusal, Retry),
-    // The application is gone, or got a part of the response: only closing is left.
-    Gone,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Retry {
-    // No backend has seen it.
-    Always,
-    // A backend may have seen it.
-    Idempotent,
-    Never,
 }
 
 impl Connection {
@@ -294,325 +269,6 @@ impl Connection {
             .await
     }
 
-    // Sends one request and its response, on a second tunnel if the first is lost.
-    async fn carry(
-        &mut self,
-        shard: &Rc<Shard>,
-        asking: &Asking<'_>,
-        asked: &Asked<'_>,
-        input: &[u8],
-        mut link: Rc<adit_transport::Link>,
-        mut entry: std::sync::Arc<crate::directory::Entry>,
-    ) -> Next {
-        let head = asking.head;
-        let mut front = Vec::with_capacity(head.head_bytes + 256);
-        let principal = head.principal(input);
-        if let Err(refusal) = door::encode(
-            &mut front,
-            Protocol::Http,
-            asking.host,
-            asking.port,
-            asking.caller,
-            principal,
-            asking.id,
-        ) {
-            return self.refuse(shard, refusal, asked, asking.id, false).await;
-        }
-        head.write_for_agent(input, &mut front);
-        let mut body = Body::new(head.framing, &Limits::REQUESTS);
-        let behind = input.get(head.head_bytes..).unwrap_or_default();
-        // What was read of the body beside the head goes with it; what lies behind is the next request.
-        let in_body = match body.advance(behind) {
-            Ok(step) => step.taken,
-            Err(error) => {
-                if let Some(class) = error.smuggling() {
-                    Counters::smuggling(class.name());
-                }
-                return self
-                    .refuse(shard, error.refusal(), asked, asking.id, false)
-                    .await;
-            }
-        };
-        front.extend_from_slice(behind.get(..in_body).unwrap_or_default());
-        let mut spill = behind.get(in_body..).unwrap_or_default().to_vec();
-        let replayable = body.is_complete();
-        let started = clock::now();
-        let mut tries = std::mem::take(&mut self.tries);
-        loop {
-            tries += 1;
-            let attempt = match door::open(shard, &link, &entry).await {
-                Ok(opened) => {
-                    self.attempt(
-                        shard,
-                        asking,
-                        asked,
-                        &opened.stream,
-                        &front,
-                        &mut body,
-                        &mut spill,
-                        started,
-                    )
-                    .await
-                }
-                Err(refusal) => Attempt::Refused(refusal, Retry::Always),
-            };
-            match attempt {
-                Attempt::Answered {
-                    request_whole,
-                    reusable,
-                } => {
-                    self.input = spill;
-                    if request_whole && reusable && asking.keep_alive {
-                        return Next::Again;
-                    }
-                    return self.close(!request_whole).await;
-                }
-                Attempt::Gone => {
-                    self.wire.abort();
-                    return Next::Over;
-                }
-                Attempt::Refused(refusal, retry) => {
-                    let may = match retry {
-                        Retry::Always => replayable,
-                        Retry::Idempotent => replayable && is_idempotent(head.method(input)),
-                        Retry::Never => false,
-                    };
-                    if link.has_ended() {
-                        // Its own watcher may say so later; that its agent was here must be known now.
-                        shard.shared.directory.close(&entry, clock::now());
-                    }
-                    if may && tries < TRIES_MAX {
-                        let subaccount = &asking.caller.subaccount;
-                        let other = door::route_or_wait(
-                            shard,
-                            subaccount,
-                            asking.location,
-                            true,
-                            Some(entry.id),
-                        );
-                        match other.await {
-                            Route::Here(next_link, next_entry) => {
-                                shard.counters.retried.increment(1);
-                                (link, entry) = (next_link, next_entry);
-                                continue;
-                            }
-                            Route::Shard(target) => {
-                                shard.counters.retried.increment(1);
-                                return self.hand_over(shard, target, input.to_vec(), tries);
-                            }
-                            Route::Nowhere => {}
-                        }
-                    }
-                    let keep = asking.keep_alive && replayable;
-                    self.input = spill;
-                    return self.refuse(shard, refusal, asked, asking.id, keep).await;
-                }
-            }
-        }
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one request's state, borrowed apart"
-    )]
-    async fn attempt(
-        &self,
-        shard: &Rc<Shard>,
-        asking: &Asking<'_>,
-        asked: &Asked<'_>,
-        stream: &Stream,
-        front: &[u8],
-        body: &mut Body,
-        spill: &mut Vec<u8>,
-        started: Duration,
-    ) -> Attempt {
-        let upgrade = asking.head.upgrade;
-        let whole_at_once = body.is_complete();
-        if let Err(error) = stream.send_bytes(front, whole_at_once && !upgrade).await {
-            return Attempt::Refused(door::lost(error), Retry::Idempotent);
-        }
-        let request_whole = Cell::new(whole_at_once);
-        let request = async {
-            if !whole_at_once {
-                let mut carried = 0;
-                self.wire.be_patient(Some(shard.shared.limits.body));
-                let outcome =
-                    wire_to_stream(&self.wire, stream, Some(body), spill, &mut carried).await;
-                self.wire.be_patient(None);
-                outcome?;
-                request_whole.set(true);
-                if !upgrade {
-                    stream.finish();
-                }
-            }
-            Err(Broken::Wire(self.wire.gone().await))
-        };
-        let written = Cell::new(false);
-        let mut pieces = VecDeque::new();
-        let response = self.response(
-            shard,
-            asking,
-            asked,
-            stream,
-            &mut pieces,
-            started,
-            &written,
-            &request_whole,
-        );
-        let outcome = match exchange(request, response, |broken| !broken.is_stream()).await {
-            Err(broken) => {
-                stream.reset();
-                return match broken {
-                    _ if written.get() => Attempt::Gone,
-                    Broken::WireBody(error) => {
-                        if let Some(class) = error.smuggling() {
-                            Counters::smuggling(class.name());
-                        }
-                        Attempt::Refused(error.refusal(), Retry::Never)
-                    }
-                    Broken::Wire(error) if error.kind() == io::ErrorKind::TimedOut => {
-                        Attempt::Refused(Refusal::BodyTimeout, Retry::Never)
-                    }
-                    // The application is gone: so is its request.
-                    Broken::Wire(_)
-                    | Broken::Stream(_)
-                    | Broken::StreamBody(_)
-                    | Broken::WireCut
-                    | Broken::StreamCut
-                    | _ => Attempt::Gone,
-                };
-            }
-            Ok((_, outcome)) => outcome,
-        };
-        match outcome {
-            Ok(Answer::Whole { reusable }) => Attempt::Answered {
-                request_whole: request_whole.get(),
-                reusable,
-            },
-            Ok(Answer::Upgraded) => {
-                let mut first = pieces;
-                duplex(stream, &mut first, &self.wire).await;
-                Attempt::Answered {
-                    request_whole: true,
-                    reusable: false,
-                }
-            }
-            Err(_) if written.get() => {
-                stream.reset();
-                Attempt::Gone
-            }
-            Err((refusal, retry)) => Attempt::Refused(refusal, retry),
-        }
-    }
-
-    // Carries the response from the stream to the application.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one request's state, borrowed apart"
-    )]
-    async fn response(
-        &self,
-        shard: &Rc<Shard>,
-        asking: &Asking<'_>,
-        asked: &Asked<'_>,
-        stream: &Stream,
-        pieces: &mut VecDeque<Piece>,
-        started: Duration,
-        written: &Cell<bool>,
-        request_whole: &Cell<bool>,
-    ) -> Result<Answer, (Refusal, Retry)> {
-        let limit = shard.shared.limits.answer;
-        let mut front = Vec::new();
-        let verdict = gather::from_stream(stream, pieces, &mut front, Response::decode);
-        let verdict = if limit.is_zero() {
-            verdict.await
-        } else {
-            match adit_runtime::timer::timeout(limit, verdict).await {
-                Ok(verdict) => verdict,
-                Err(_elapsed) => {
-                    stream.reset();
-                    return Err((Refusal::BackendTimeout, Retry::Never));
-                }
-            }
-        };
-        let (verdict, used) = verdict.map_err(lost)?;
-        if let Response::Refused { refusal, .. } = verdict {
-            // Said before any backend was asked.
-            let unseen = matches!(
-                refusal,
-                Refusal::Draining | Refusal::NoSnapshot | Refusal::AgentOverloaded
-            );
-            let retry = if unseen { Retry::Always } else { Retry::Never };
-            return Err((refusal, retry));
-        }
-        front.drain(..used.min(front.len()));
-        let mut out = Vec::with_capacity(1024);
-        let head = loop {
-            let is_head = asked.head_only;
-            let head = gather::from_stream(stream, pieces, &mut front, |bytes| {
-                ResponseHead::parse(bytes, is_head, &Limits::TUNNELLED)
-            })
-            .await
-            .map_err(lost)?;
-            if head.status >= 200 {
-                break head;
-            }
-            if head.status == 101 {
-                if !asking.head.upgrade || !head.upgrade {
-                    return Err((Refusal::BackendMalformed, Retry::Never));
-                }
-                head.write_for_client(&front, true, &mut out);
-                out.extend_from_slice(front.get(head.head_bytes..).unwrap_or_default());
-                written.set(true);
-                shard.counters.responded(101);
-                self.wire
-                    .write_all(&out)
-                    .await
-                    .map_err(|_gone| (Refusal::Internal, Retry::Never))?;
-                return Ok(Answer::Upgraded);
-            }
-            // RFC 9110, section 15.2: no 1xx to an HTTP/1.0 client.
-            if asking.head.version == Version::Http11 {
-                out.clear();
-                head.write_for_client(&front, true, &mut out);
-                written.set(true);
-                self.wire
-                    .write_all(&out)
-                    .await
-                    .map_err(|_gone| (Refusal::Internal, Retry::Never))?;
-            }
-            front.drain(..head.head_bytes.min(front.len()));
-        };
-        shard
-            .counters
-            .first_byte
-            .record((clock::now().saturating_sub(started)).as_secs_f64());
-        shard.counters.responded(head.status);
-        // An answer that overtakes its request ends the connection, and says so.
-        let keep = asking.keep_alive && request_whole.get();
-        let mut body = Body::new(head.framing, &Limits::RESPONSES);
-        out.clear();
-        let keeps = head.write_for_client(&front, keep, &mut out);
-        let behind = front.get(head.head_bytes..).unwrap_or_default();
-        let step = body
-            .advance(behind)
-            .map_err(|_framing| (Refusal::BackendMalformed, Retry::Never))?;
-        // The head and what came with it go out in one write.
-        out.extend_from_slice(behind.get(..step.taken).unwrap_or_default());
-        drop(front);
-        written.set(true);
-        self.wire
-            .write_all(&out)
-            .await
-            .map_err(|_gone| (Refusal::Internal, Retry::Never))?;
-        drop(out);
-        let mut carried = 0;
-        stream_to_wire(stream, pieces, &self.wire, Some(&mut body), &mut carried)
-            .await
-            .map_err(|_cut| (Refusal::TunnelLost, Retry::Never))?;
-        Ok(Answer::Whole { reusable: keeps })
-    }
-
     fn hand_over(&self, shard: &Rc<Shard>, target: usize, input: Vec<u8>, tries: u32) -> Next {
         if let Ok(socket) = self.wire.socket().detach() {
             shard.counters.moved.increment(1);
@@ -695,11 +351,6 @@ impl Connection {
     }
 }
 
-enum Answer {
-    Whole { reusable: bool },
-    Upgraded,
-}
-
 enum Refused {
     Head(HeadError),
     Timeout,
@@ -714,25 +365,6 @@ impl Refused {
     }
 }
 
-fn lost<E>(gathered: Gathered<E>) -> (Refusal, Retry) {
-    match gathered {
-        Gathered::Broken(StreamError::Unseen) => (Refusal::AgentOverloaded, Retry::Always),
-        Gathered::Broken(error) => (door::lost(error), Retry::Idempotent),
-        Gathered::Cut => (Refusal::BackendReset, Retry::Idempotent),
-        Gathered::Wire(_) | Gathered::Refused(_) => (Refusal::BackendMalformed, Retry::Never),
-    }
-}
-
-// RFC 9110, section 9.2.2.
-fn is_idempotent(method: &str) -> bool {
-    matches!(
-        method,
-        "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
-    )
-}
-
-/// Tunnels tried for one request.
-const TRIES_MAX: u32 = 2;
 /// What is read and dropped of a refused request, and for how long.
 const LINGER_BYTES: usize = 256 * 1024;
 const LINGER: Duration = Duration::from_secs(1);

@@ -136,9 +136,8 @@ impl Link {
                                 end.fresh = turn;
                                 reader.wake();
                             }
-                            let may_wait = !end.stalled
-                                && bytes >= PINNING_BYTES_MIN
-                                && buffer::lent(Class::Block) <= PINNED_BLOCKS_MAX;
+                            let may_wait =
+                                !end.stalled && piece::may_pin(bytes, buffer::lent(Class::Block));
                             if end.fresh == turn || may_wait {
                                 end.inbox
                                     .push_back(Piece::new(block, range.start, range.end));
@@ -221,8 +220,3 @@ fn keep_rest(block: &mut Option<Rc<Buffer>>, used: usize, filled: usize) {
     }
     *block = Some(Rc::new(fresh));
 }
-
-/// Blocks that waiting payload may keep from being used again, on one shard: 8 MiB. Beyond it payload
-/// whose task is busy is copied, as is payload too small to be worth a block.
-pub const PINNED_BLOCKS_MAX: usize = 32;
-const PINNING_BYTES_MIN: usize = 2 * 1024;

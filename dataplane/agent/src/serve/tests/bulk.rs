@@ -9,11 +9,12 @@ use adit_proto::connect::Protocol;
 use adit_proto::connect::Response;
 use adit_relay::duplex::duplex;
 use adit_relay::gather;
+use adit_runtime::buffer::{Class, lent};
 use adit_transport::piece::copied_bytes;
 use adit_transport::socket::Leg;
 use adit_transport::{Socket, Stream};
 
-use crate::test_world::{Backend, World, front, on_both_drivers, opaque};
+use crate::test_world::{Backend, World, all_of, front, http, on_both_drivers, opaque};
 
 const BYTES: u64 = 64 << 20;
 
@@ -137,5 +138,27 @@ fn what_a_quiet_conversation_holds_is_small() {
         let run = size_of_val(&crate::serve::run(std::rc::Rc::clone(&world.shard), stream));
         assert!(both_ways <= 1024, "duplex: {both_ways} bytes");
         assert!(run <= 3072, "run: {run} bytes");
+    });
+}
+
+#[test]
+fn a_body_that_waits_for_a_dial_pins_no_block() {
+    on_both_drivers(async |driver| {
+        // A backend that never answers a TLS handshake.
+        let backend = Backend::new(|_, socket| {
+            let _ = socket.read_to_end(&mut Vec::new());
+        });
+        let rules = all_of(&format!("https://{}", backend.address));
+        let world = World::new(driver, &rules, |_| {}).await;
+        let head = "PUT /a HTTP/1.1\r\nhost: erp.virtual\r\ncontent-length: 200000\r\n\r\n";
+        let mut bytes = http("erp.virtual", 80, head);
+        bytes.resize(bytes.len() + 100_000, b'x');
+        let stream = world.open(&bytes, false).await;
+        while backend.connections() == 0 {
+            adit_runtime::timer::sleep(Duration::from_millis(1)).await;
+        }
+        stream.send_bytes(&[b'x'; 50_000], false).await.unwrap();
+        adit_runtime::timer::sleep(Duration::from_millis(50)).await;
+        assert_eq!(lent(Class::Block), 0, "a quiet tunnel holds no block");
     });
 }
