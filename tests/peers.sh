@@ -27,4 +27,4 @@ fi
 $sudo apt-get update -qq
 # Services that Debian starts by itself are not wanted: the tests start their own.
 # shellcheck disable=SC2086
-DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $need >/dev/null
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >/dev/null

@@ -23,7 +23,7 @@ if [ -n "$need" ]; then
     # Services must not start by themselves: the load test starts its own, with its own keys and ports.
     # shellcheck disable=SC2086
     { $sudo apt-get update -qq &&
-        DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 $sudo apt-get install -y -qq --no-install-recommends $need >/dev/null; } ||
+        $sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $need >/dev/null; } ||
         echo "left out, apt-get could not install them:$need"
 fi
 

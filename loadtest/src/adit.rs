@@ -303,9 +303,6 @@ tunnels = {each}
 certificate = "ag/cert.pem"
 key = "ag/key.pem"
 roots = "ag/ca.pem"
-[backend]
-# As many as the peers keep: one for each of 512 connections.
-pool_max = 1000
 [admin]
 socket = "agent.sock"
 [log]

@@ -32,22 +32,22 @@ pub(crate) struct RunArgs {
     /// Scenarios by name or letter, such as `download c f`; none is all of them
     pub(crate) scenarios: Vec<String>,
     /// How often everything is measured; figures are medians
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
     /// One round, short measurements, fewer of the long cases
     #[arg(long)]
     pub(crate) quick: bool,
     /// Length of one measurement in seconds
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = seconds)]
     pub(crate) seconds: Option<f64>,
     /// Length of the load of scenario `push` in seconds
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = seconds)]
     pub(crate) push_seconds: Option<f64>,
     /// Shards of adit, and threads of peers
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = count)]
     pub(crate) shards: usize,
     /// Threads of the client and of the backend; by default a quarter of the processors
-    #[arg(long)]
+    #[arg(long, value_parser = count)]
     pub(crate) threads: Option<usize>,
     /// How adit waits: auto, `io_uring` or epoll
     #[arg(long, default_value = "auto")]
@@ -89,4 +89,38 @@ pub(crate) struct BackendArgs {
     /// The file its doors are written to
     #[arg(long)]
     pub(crate) doors: PathBuf,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
+        Ok(_) | Err(_) => Err("give seconds from 0.1 to 3600".to_owned()),
+    }
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=1024).contains(&count) => Ok(count),
+        Ok(_) | Err(_) => Err("give a number from 1 to 1024".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_and_counts_have_borders_on_both_sides() {
+        for good in ["0.1", "1", "3600"] {
+            assert!(seconds(good).is_ok(), "{good}");
+        }
+        for bad in ["0.09", "3601", "1e19", "NaN", "-1", "x"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+        assert_eq!((count("1"), count("1024")), (Ok(1), Ok(1024)));
+        assert!(count("0").is_err() && count("1025").is_err());
+        let parsed =
+            |rounds: &str| Cli::try_parse_from(["adit-loadtest", "run", "--rounds", rounds]);
+        assert!(parsed("100").is_ok() && parsed("101").is_err() && parsed("0").is_err());
+    }
 }

@@ -57,8 +57,11 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A master that sees its workers die starts others, so it is stopped first. It is a child that
-        // was not waited for, and its own are not either: none of the ids can be somebody else's.
+        // Once it was waited for its id may be somebody else's.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        // A master that sees its workers die starts others, so it is stopped first.
         signal(self.child.id(), Signal::STOP);
         for pid in self.family().into_iter().rev() {
             signal(pid, Signal::KILL);

@@ -279,6 +279,10 @@ fn h03_a_million_one_byte_chunks_are_too_many() {
     if let Ok(response) = connection.response() {
         assert_eq!((response.status, response.refusal()), (400, "body-framing"));
     }
+    // The answer may be lost in the reset of what was still being sent; the count is not.
+    let refused = [("reason", "body-framing")];
+    let admin = world.gateway.admin();
+    assert!(admin.metric("gateway_refused_total", &refused) >= 1.0);
     assert!(
         mirror.requests().is_empty(),
         "no backend has seen a whole request"

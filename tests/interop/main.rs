@@ -34,6 +34,11 @@ const LARGE: usize = 5 << 20;
 fn an_agent_made_of_rustls_and_the_yamux_crate_serves_requests_of_the_gateway() {
     let mut world = World::builder().start();
     world.agents[0].stop();
+    adit_tests::until(
+        "the first agent's tunnels are gone",
+        adit_tests::wait::SOON,
+        || world.tunnels().is_empty(),
+    );
     let certificates = world.keys.agent("pki", SUBACCOUNT, "other", "other");
     let door = world.gateway.door("tunnel");
     let over = Arc::new(AtomicBool::new(false));

@@ -22,7 +22,7 @@ fn wired(builder: Builder) -> (World, Cable) {
     (world, cable)
 }
 
-// The local ports of the agent's tunnels, as both ends tell them, to see when old ones are gone.
+// Tunnels that the agent calls up.
 fn up(world: &World) -> usize {
     let status = world.agents[0].admin().try_status().unwrap_or_default();
     let tunnels = status["tunnels"].as_array().cloned().unwrap_or_default();
@@ -88,12 +88,8 @@ fn tunnels_die_and_come_back(driver: adit_tests::Driver, break_it: impl Fn(&Cabl
     );
     drop(load.stop());
     let status = world.agents[0].admin().status();
-    assert!(!adit_tests::node::failures(&status).is_empty());
-    assert_ne!(
-        status["failures"],
-        serde_json::json!([]),
-        "the reason is told"
-    );
+    let told = status["failures"].as_array();
+    assert!(told.is_some_and(|all| !all.is_empty()), "{status}");
 }
 
 on_both_drivers! {

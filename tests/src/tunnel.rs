@@ -23,6 +23,7 @@ use rustls::{
 };
 
 use crate::net;
+use crate::wait::{SOON, until_some};
 
 /// Frame types and flags (yamux spec.md, "Type Field" and "Flag Field").
 pub mod wire {
@@ -162,7 +163,9 @@ impl Disguise {
     /// # Errors
     /// When the agent does not want it.
     pub fn welcome_in(&self, version: u16, listener: &TcpListener) -> io::Result<(Peer, Hello)> {
-        let (stream, _) = listener.accept()?;
+        listener.set_nonblocking(true)?;
+        let (stream, _) = until_some("an agent dials", SOON, || listener.accept().ok());
+        stream.set_nonblocking(false)?;
         net::patient(&stream)?;
         let provider = Arc::new(default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(

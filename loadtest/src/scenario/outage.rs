@@ -68,7 +68,10 @@ pub(super) fn run(bench: &Bench, who: &str, cut: Cut) -> Result<Measured> {
     let failure = load.gauge().first_failure();
     let tally = load.stop()?;
     let mut measured = Measured::default();
-    let known = noticed.iter().flatten().max().copied();
+    let known = noticed_by_both(noticed);
+    if subject.nodes.is_some() && known.is_none() {
+        measured.note("not both ends noticed in time");
+    }
     for (name, noticed) in ["gateway_noticed_ms", "agent_noticed_ms"]
         .into_iter()
         .zip(noticed)
@@ -85,6 +88,11 @@ pub(super) fn run(bench: &Bench, who: &str, cut: Cut) -> Result<Measured> {
         measured.note(&format!("a failure: {failure}"));
     }
     Ok(measured)
+}
+
+/// When the later of the two ends knew; none when one never did.
+fn noticed_by_both([gateway, agent]: [Option<Instant>; 2]) -> Option<Instant> {
+    gateway.zip(agent).map(|(one, other)| one.max(other))
 }
 
 /// What the log of the load says.
@@ -155,6 +163,15 @@ const SETTLE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_have_noticed_when_the_later_one_has_and_not_before() {
+        let first = Instant::now();
+        let second = first + Duration::from_secs(1);
+        assert_eq!(noticed_by_both([Some(second), Some(first)]), Some(second));
+        assert_eq!(noticed_by_both([Some(first), None]), None);
+        assert_eq!(noticed_by_both([None, Some(first)]), None);
+    }
 
     #[test]
     fn what_failed_before_it_was_known_and_what_failed_after_are_told_apart() {
