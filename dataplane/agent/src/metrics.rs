@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use adit_policy::DenialReason;
 use adit_proto::refusal::Refusal;
 use adit_runtime::metrics::{Family, Kind};
+use foldhash::fast::RandomState;
 use metrics::{Counter, Gauge, Histogram};
 use parking_lot::Mutex;
 
@@ -164,9 +165,9 @@ pub(crate) struct Counters {
     pub(crate) first_byte: Histogram,
     pub(crate) dials_fine: Counter,
     granted: Counter,
-    denied: HashMap<DenialReason, Counter>,
-    refused: RefCell<HashMap<Refusal, Counter>>,
-    systems: RefCell<HashMap<String, [Counter; 4]>>,
+    denied: HashMap<DenialReason, Counter, RandomState>,
+    refused: RefCell<HashMap<Refusal, Counter, RandomState>>,
+    systems: RefCell<HashMap<String, [Counter; 4], RandomState>>,
 }
 
 impl Counters {
@@ -187,8 +188,8 @@ impl Counters {
                 .into_iter()
                 .map(|reason| (reason, denied(reason)))
                 .collect(),
-            refused: RefCell::new(HashMap::new()),
-            systems: RefCell::new(HashMap::new()),
+            refused: RefCell::default(),
+            systems: RefCell::default(),
         }
     }
 
@@ -215,19 +216,19 @@ impl Counters {
     /// Counts the end of a granted request. `labels` says which names may be labels.
     pub(crate) fn ended(&self, labels: &SystemLabels, system: &str, outcome: Outcome) {
         let mut systems = self.systems.borrow_mut();
-        if !systems.contains_key(system) {
-            let label = labels.label(system);
-            // What is `other` once is so for this shard's life; the map stays as small as the labels.
-            let key = if label == system { system } else { "other" };
-            if !systems.contains_key(key) {
-                let counters = Outcome::ALL.map(|outcome| {
-                    metrics::counter!("agent_requests_total", "system" => label.clone(), "outcome" => outcome.word())
-                });
-                systems.insert(key.to_owned(), counters);
-            }
+        if let Some(counter) = systems.get(system).and_then(|c| c.get(outcome.index())) {
+            counter.increment(1);
+            return;
         }
-        let counters = systems.get(system).or_else(|| systems.get("other"));
-        if let Some(counter) = counters.and_then(|counters| counters.get(outcome.index())) {
+        let label = labels.label(system);
+        // What is `other` once is so for this shard's life; the map stays as small as the labels.
+        let key = if label == system { system } else { "other" };
+        let counters = systems.entry(key.to_owned()).or_insert_with(|| {
+            Outcome::ALL.map(|outcome| {
+                metrics::counter!("agent_requests_total", "system" => label.clone(), "outcome" => outcome.word())
+            })
+        });
+        if let Some(counter) = counters.get(outcome.index()) {
             counter.increment(1);
         }
     }

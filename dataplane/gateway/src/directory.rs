@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 /// One tunnel, as all shards see it.
@@ -76,12 +77,12 @@ impl Entry {
 }
 
 /// Tunnels of one subaccount by location.
-type Locations = HashMap<String, Vec<Arc<Entry>>>;
+type Locations = HashMap<String, Vec<Arc<Entry>>, RandomState>;
 
 /// All tunnels of the process.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
-    tunnels: ArcSwap<HashMap<String, Locations>>,
+    tunnels: ArcSwap<HashMap<String, Locations, RandomState>>,
     // When the last tunnel of a subaccount and location was lost.
     lost: Mutex<HashMap<(String, String), Duration>>,
     next: std::sync::atomic::AtomicU64,

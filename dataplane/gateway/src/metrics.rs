@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use adit_proto::refusal::Refusal;
 use adit_runtime::metrics::{Family, Kind};
+use foldhash::fast::RandomState;
 use metrics::{Counter, Gauge, Histogram};
 
 /// The gateway's families.
@@ -96,7 +97,7 @@ pub(crate) struct Counters {
     pub(crate) http_connections: Gauge,
     pub(crate) socks_connections: Gauge,
     classes: [Counter; 5],
-    refused: RefCell<HashMap<Refusal, Counter>>,
+    refused: RefCell<HashMap<Refusal, Counter, RandomState>>,
 }
 
 impl Counters {
@@ -122,7 +123,7 @@ impl Counters {
                 class("4xx"),
                 class("5xx"),
             ],
-            refused: RefCell::new(HashMap::new()),
+            refused: RefCell::default(),
         }
     }
 

@@ -17,6 +17,7 @@ use adit_token::{Caller, Verifier};
 use adit_transport::Link;
 use adit_transport::accept::Admitted;
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 
 use crate::directory::{Directory, Entry};
 use crate::metrics::Counters;
@@ -81,7 +82,7 @@ pub(crate) struct SocksAsked {
 pub(crate) struct Shard {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) links: RefCell<HashMap<u64, Rc<Link>>>,
+    pub(crate) links: RefCell<HashMap<u64, Rc<Link>, RandomState>>,
     pub(crate) tokens: RefCell<adit_token::cache::Cache>,
     pub(crate) tokens_version: Cell<u64>,
     pub(crate) counters: Counters,
@@ -100,7 +101,7 @@ impl Shard {
         Self {
             index,
             shared,
-            links: RefCell::new(HashMap::new()),
+            links: RefCell::default(),
             tokens: RefCell::new(adit_token::cache::Cache::new(TOKENS_CACHED_MAX)),
             tokens_version: Cell::new(0),
             counters: Counters::new(),

@@ -165,7 +165,14 @@ pub(crate) fn cut(text: &str, limit: usize) -> &str {
 
 /// No control characters: such a text may stand in a log line or a field.
 pub(crate) fn is_plain(text: &str) -> bool {
-    !text.chars().any(char::is_control)
+    // Names are ASCII but for a few: the others pay for their characters.
+    all(text.as_bytes(), |byte| matches!(byte, b' '..=b'~')) || !text.chars().any(char::is_control)
+}
+
+/// Whether every byte is one of those that `is` takes. All are looked at: without a way out the compiler does many at
+/// once.
+pub(crate) fn all(bytes: &[u8], is: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |every, byte| every & is(*byte))
 }
 
 #[cfg(test)]
@@ -178,6 +185,28 @@ mod tests {
         assert_eq!(cut("aäb", 3), "aä");
         assert_eq!(cut("aäb", 2), "a");
         assert_eq!(cut("abc", 99), "abc");
+    }
+
+    #[test]
+    fn a_text_is_plain_unless_one_of_its_characters_is_a_control() {
+        for plain in [
+            "",
+            "a b~",
+            "b\u{fc}cher",
+            "\u{a0}",
+            "\u{1f600} and more than sixteen bytes",
+        ] {
+            assert!(is_plain(plain), "{plain:?}");
+        }
+        for control in [
+            "\0",
+            "a\n",
+            "\u{7f}",
+            "b\u{fc}\u{85}",
+            "more than sixteen bytes and\t",
+        ] {
+            assert!(!is_plain(control), "{control:?}");
+        }
     }
 
     #[test]

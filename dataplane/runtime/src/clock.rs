@@ -3,13 +3,27 @@
 //! Everybody else is given the time: monotonic time as the span since the process asked first, wall
 //! time as seconds since 1970. So quiet rooms can be run at any time and any speed.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Monotonic time since the first call in this process. Never goes back.
 #[must_use]
 pub fn now() -> Duration {
-    start().elapsed()
+    let now = start().elapsed();
+    RECENT.set(now);
+    now
+}
+
+/// What [`now`] said last on this thread. A shard asks whenever a socket wakes it, so it is at most as old as the turn
+/// that runs: good for measuring, not for a deadline.
+#[must_use]
+pub fn recent() -> Duration {
+    RECENT.get()
+}
+
+thread_local! {
+    static RECENT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// Seconds since 1970-01-01 UTC; 0 when the wall clock stands before that.
@@ -43,5 +57,16 @@ mod tests {
     fn monotonic_time_does_not_go_back() {
         let first = now();
         assert!(now() >= first);
+    }
+
+    #[test]
+    fn what_was_said_last_is_remembered_by_each_thread() {
+        let said = now();
+        assert_eq!(recent(), said);
+        std::thread::spawn(|| {
+            assert_eq!(recent(), Duration::ZERO, "nobody asked here");
+        })
+        .join()
+        .unwrap();
     }
 }

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
 use crate::limits::POOL_ALL_MAX;
 
 /// What makes a connection fit to be kept.
@@ -28,7 +30,7 @@ pub(crate) struct Target<'a> {
 /// The quiet connections of one shard.
 #[derive(Debug)]
 pub(crate) struct Pool<C> {
-    hosts: RefCell<HashMap<Box<str>, Vec<Row<C>>>>,
+    hosts: RefCell<HashMap<Box<str>, Vec<Row<C>>, RandomState>>,
     kept: std::cell::Cell<usize>,
     idle_max: Duration,
     per_target_max: usize,
@@ -53,7 +55,7 @@ impl<C: Keepable> Pool<C> {
     /// An empty pool that keeps a connection for `idle_max`, and `per_target_max` to one target.
     pub(crate) fn new(idle_max: Duration, per_target_max: usize) -> Self {
         Self {
-            hosts: RefCell::new(HashMap::new()),
+            hosts: RefCell::default(),
             kept: std::cell::Cell::new(0),
             idle_max,
             per_target_max,
@@ -89,11 +91,9 @@ impl<C: Keepable> Pool<C> {
             return;
         }
         let mut hosts = self.hosts.borrow_mut();
-        if !hosts.contains_key(target.host) {
-            hosts.insert(target.host.into(), Vec::new());
-        }
-        let Some(rows) = hosts.get_mut(target.host) else {
-            return;
+        let rows = match hosts.get_mut(target.host) {
+            Some(rows) => rows,
+            None => hosts.entry(target.host.into()).or_default(),
         };
         let at = rows
             .iter()

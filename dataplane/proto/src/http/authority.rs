@@ -8,6 +8,7 @@ use core::fmt;
 use core::net::Ipv6Addr;
 
 use crate::limits::HOST_BYTES_MAX;
+use crate::wire::all;
 
 /// A host and a port, as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +131,7 @@ impl<'b> Authority<'b> {
 /// Whether `host` is well-formed and in the form in which hosts are compared: ASCII lower case.
 #[must_use]
 pub fn is_canonical_host(host: &str) -> bool {
-    check_host(host.as_bytes()).is_ok() && !host.bytes().any(|b| b.is_ascii_uppercase())
+    check_host(host.as_bytes()).is_ok() && all(host.as_bytes(), |b| !b.is_ascii_uppercase())
 }
 
 /// Appends the host in lower case, and the port unless it is `default`.
@@ -163,20 +164,30 @@ fn check_host(host: &[u8]) -> Result<(), AuthorityError> {
             Ok(Err(_)) | Err(_) => Err(AuthorityError::Ipv6),
         };
     }
+    // Most are well-formed, and that is told without a branch for each byte; what is wrong is looked for afterwards.
+    let in_name = |b: u8| {
+        ((b | 0x20).wrapping_sub(b'a') < 26)
+            | (b.wrapping_sub(b'0') < 10)
+            | (b == b'-')
+            | (b == b'_')
+            | (b == b'.')
+    };
+    let has_empty_label = host.first() == Some(&b'.')
+        || host.last() == Some(&b'.')
+        || host.windows(2).any(|two| two == b"..");
+    if all(host, in_name) && !has_empty_label {
+        return Ok(());
+    }
     let mut previous = b'.';
     for &byte in host {
         match byte {
-            b'.' if previous == b'.' => return Err(AuthorityError::EmptyLabel),
+            b'.' if previous == b'.' => break,
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => previous = byte,
             b'[' => return Err(AuthorityError::Ipv6),
             _ => return Err(AuthorityError::Byte),
         }
     }
-    if previous == b'.' {
-        Err(AuthorityError::EmptyLabel)
-    } else {
-        Ok(())
-    }
+    Err(AuthorityError::EmptyLabel)
 }
 
 /// 1 to 65535, without leading zeros: one spelling for each port.
@@ -293,6 +304,18 @@ mod tests {
         }
         assert_eq!(refused(""), AuthorityError::Empty);
         assert_eq!(refused(":80"), AuthorityError::Empty);
+    }
+
+    #[test]
+    fn p05_of_all_bytes_only_those_of_a_name_stand_in_a_host() {
+        for byte in 0..=u8::MAX {
+            let in_name = byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            assert_eq!(
+                check_host(&[b'a', byte, b'b']).is_ok(),
+                in_name,
+                "{byte:#x}"
+            );
+        }
     }
 
     #[test]

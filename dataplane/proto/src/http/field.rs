@@ -54,7 +54,44 @@ pub(super) enum Kind {
     Lookalike,
 }
 
+/// Which kinds a head has, so that nobody searches for what is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kinds(u32);
+
+impl Kinds {
+    pub(super) const fn of(kinds: &[Kind]) -> Self {
+        let mut all = Self(0);
+        let mut rest = kinds;
+        while let [kind, others @ ..] = rest {
+            all.add(*kind);
+            rest = others;
+        }
+        all
+    }
+
+    pub(super) const fn add(&mut self, kind: Kind) {
+        self.0 |= kind.bit();
+    }
+
+    pub(super) const fn has(self, kind: Kind) -> bool {
+        self.0 & kind.bit() != 0
+    }
+
+    pub(super) const fn has_any(self, of: Self) -> bool {
+        self.0 & of.0 != 0
+    }
+}
+
 impl Kind {
+    const fn bit(self) -> u32 {
+        #[expect(
+            clippy::as_conversions,
+            reason = "the number of a variant, of which there are fewer than 32"
+        )]
+        let number = self as u32;
+        1 << number
+    }
+
     pub(super) fn of(name: &[u8]) -> Self {
         let Some(first) = name.first() else {
             return Self::Other;

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use super::error::Problem;
-use super::field::{Field, Kind};
+use super::field::{Field, Kind, Kinds};
 use super::{Limits, Smuggling};
 use crate::limits::CONNECTION_OPTIONS_MAX;
 
@@ -127,14 +127,16 @@ pub(super) fn walk(buf: &[u8], limits: &Limits) -> At<Option<usize>> {
     }
 }
 
-/// Turns httparse's fields into places in `head`, which is whole and whose first field begins at `start`. Walks every
-/// byte between the fields itself, so that nothing can hide where the two readers differ; none when they do.
+/// Turns httparse's fields into places in `head`, which is whole and whose first field begins at `start`, and says of
+/// which kinds they are. Walks every byte between the fields itself, so that nothing can hide where the two readers
+/// differ; none when they do.
 pub(super) fn places(
     head: &[u8],
     start: usize,
     parsed: &[httparse::Header<'_>],
-) -> Option<Vec<Field>> {
+) -> Option<(Vec<Field>, Kinds)> {
     let mut fields = Vec::with_capacity(parsed.len());
+    let mut kinds = Kinds::default();
     let mut at = start;
     for header in parsed {
         let name = Span::new(at, header.name.len());
@@ -168,15 +170,17 @@ pub(super) fn places(
             return None;
         }
         at += 2;
+        let kind = Kind::of(header.name.as_bytes());
+        kinds.add(kind);
         fields.push(Field {
             name,
             value,
-            kind: Kind::of(header.name.as_bytes()),
+            kind,
             plain,
             nominated: false,
         });
     }
-    (head.get(at..) == Some(b"\r\n")).then_some(fields)
+    (head.get(at..) == Some(b"\r\n")).then_some((fields, kinds))
 }
 
 /// Says what is wrong with a whole head that could not be taken apart: the first line that is not what it should be.
@@ -245,8 +249,12 @@ pub(super) struct Options {
 }
 
 /// Reads the Connection field, and marks the fields it names.
-pub(super) fn connection(buf: &[u8], fields: &mut [Field]) -> At<Options> {
+pub(super) fn connection(buf: &[u8], fields: &mut [Field], kinds: Kinds) -> At<Options> {
+    const SPEAKING: Kinds = Kinds::of(&[Kind::Connection, Kind::ProxyConnection]);
     let mut options = Options::default();
+    if !kinds.has_any(SPEAKING) {
+        return Ok(options);
+    }
     let mut count = 0;
     for index in 0..fields.len() {
         let Some(field) = fields.get(index).copied() else {
@@ -257,6 +265,11 @@ pub(super) fn connection(buf: &[u8], fields: &mut [Field]) -> At<Options> {
             options.close |= field.value.of(buf).eq_ignore_ascii_case(b"close");
         }
         if field.kind != Kind::Connection {
+            continue;
+        }
+        // What nearly all say.
+        if field.value.of(buf).eq_ignore_ascii_case(b"keep-alive") {
+            options.keep_alive = true;
             continue;
         }
         for option in field
@@ -304,18 +317,29 @@ impl Options {
 }
 
 /// The one length or coding of a message, if it has any (RFC 9112, sections 6.1 and 6.2, read strictly).
-pub(super) fn framing(buf: &[u8], version: Version, fields: &[Field]) -> At<Option<Framing>> {
+pub(super) fn framing(
+    buf: &[u8],
+    version: Version,
+    fields: &[Field],
+    kinds: Kinds,
+) -> At<Option<Framing>> {
+    const FRAMING: Kinds =
+        Kinds::of(&[Kind::ContentLength, Kind::TransferEncoding, Kind::Lookalike]);
     let mut found: Option<Framing> = None;
+    if !kinds.has_any(FRAMING) {
+        return Ok(found);
+    }
     for (line, field) in (2..).zip(fields) {
+        if !FRAMING.has(field.kind) {
+            continue;
+        }
         let value = field.value.of(buf);
         let read = if field.kind == Kind::ContentLength {
             content_length(value, field.plain).map(Framing::Length)
         } else if field.kind == Kind::TransferEncoding {
             transfer_encoding(value, field.plain, version).map(|()| Framing::Chunked)
-        } else if field.kind == Kind::Lookalike {
-            Err(Smuggling::Lookalike)
         } else {
-            continue;
+            Err(Smuggling::Lookalike)
         };
         let next = match read {
             Ok(next) => next,

@@ -21,6 +21,7 @@ use super::rewrite::Internal;
 use super::{Limits, Smuggling};
 use crate::limits::{FIELDS_MAX, METHOD_BYTES_MAX};
 use crate::location::check_location;
+use crate::wire::all;
 
 /// The form of a request's target (RFC 9112, section 3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,7 +102,7 @@ impl RequestHead {
         let mut parsed = httparse::Request::new(&mut []);
         let outcome =
             ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, head, &mut room);
-        let (start, mut fields) = match outcome {
+        let (start, (mut fields, kinds)) = match outcome {
             Ok(Status::Complete(size)) if size == head.len() => start_line(head, &parsed)
                 .and_then(|start| {
                     places(head, start.bytes, parsed.headers).map(|fields| (start, fields))
@@ -120,8 +121,8 @@ impl RequestHead {
         let place = Place::read(head, method, start.target)?;
         let named = place.settle(head, given.host, start.version)?;
         let connect = place.target == Target::Authority;
-        let options = connection(head, &mut fields)?;
-        let framing = framing(head, start.version, &fields)?.unwrap_or(Framing::None);
+        let options = connection(head, &mut fields, kinds)?;
+        let framing = framing(head, start.version, &fields, kinds)?.unwrap_or(Framing::None);
         let empty = matches!(framing, Framing::None | Framing::Length(0));
         if connect && !empty {
             return Err((0, Problem::ConnectBody));
@@ -397,7 +398,7 @@ impl Named {
 impl Place {
     fn read(head: &[u8], method: &[u8], target: Span) -> At<Self> {
         let bytes = target.of(head);
-        if bytes.is_empty() || !bytes.iter().all(|b| b.is_ascii_graphic() && *b != b'#') {
+        if bytes.is_empty() || !all(bytes, |b| matches!(b, b'!'..=b'~') & (b != b'#')) {
             return Err((1, Problem::TargetByte));
         }
         let malformed = Err((1, Problem::TargetForm));

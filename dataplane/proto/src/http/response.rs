@@ -65,7 +65,7 @@ impl ResponseHead {
             head,
             &mut room,
         );
-        let (line, mut fields) = match outcome {
+        let (line, (mut fields, kinds)) = match outcome {
             Ok(Status::Complete(size)) if size == head.len() => status_line(head, &parsed)
                 .and_then(|line| {
                     places(head, line.bytes, parsed.headers).map(|fields| (line, fields))
@@ -84,8 +84,8 @@ impl ResponseHead {
         if !(100..600).contains(&status) {
             return Err((1, Problem::Status));
         }
-        let options = connection(head, &mut fields)?;
-        let told = framing(head, version, &fields)?;
+        let options = connection(head, &mut fields, kinds)?;
+        let told = framing(head, version, &fields, kinds)?;
         // RFC 9112, section 6.3, rules 1 and 2: these never have a body.
         let without_body = bodiless || matches!(status, 100..200 | 204 | 304);
         let framing = match told {
