@@ -16,6 +16,14 @@ pub(crate) const TUNNELS_AUTO_MAX: usize = 4;
 /// Tunnels to one gateway that may be configured. Default 16: the most shards a gateway is run with.
 pub(crate) const TUNNELS_MAX: u64 = 16;
 
+/// Tunnels that a shard dials at once before others wait for their turn. Default 8: a handshake takes a core's time, so
+/// more would end no sooner; about 100 KiB each while it lasts.
+pub(crate) const DIALS_MAX: usize = 8;
+
+/// How long a dial waits for its turn before it goes on all the same. Default 1 s: gateways that do not answer must not
+/// keep the others from being dialled.
+pub(crate) const DIAL_TURN_WAIT: Duration = Duration::from_secs(1);
+
 /// A tunnel that held this long was a success: the next failure is a first one again. Default 5 s:
 /// longer than any handshake, shorter than the keepalive that finds a dead one.
 pub(crate) const TUNNEL_HELD: Duration = Duration::from_secs(5);

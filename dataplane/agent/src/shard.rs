@@ -13,20 +13,21 @@ use adit_proto::refusal::Refusal;
 use adit_runtime::clock;
 use adit_runtime::drain::{Drain, Phase};
 use adit_runtime::journal::Journal;
-use adit_runtime::local::{Notify, Once};
+use adit_runtime::local::{Gate, Notify, Once};
 use adit_runtime::mailbox::{Inbox, Sender};
 use adit_runtime::resolve::Resolver;
 use adit_runtime::shard::Choice;
 use adit_transport::Link;
 use adit_transport::dial::Dialler;
 use arc_swap::ArcSwapOption;
+use foldhash::fast::RandomState;
 
 use crate::backend::Backend;
 use crate::backend::dial::{Dialled, dial};
 use crate::backend::pool::Pool;
 use crate::decisions::Decisions;
 use crate::enforce::InForce;
-use crate::limits::{DRAIN_GRACE, POOL_SWEEP_EVERY};
+use crate::limits::{DIALS_MAX, DRAIN_GRACE, POOL_SWEEP_EVERY};
 use crate::live::Live;
 use crate::metrics::{Counters, SystemLabels};
 use crate::serve::Asked;
@@ -75,8 +76,10 @@ pub(crate) struct Shard {
     pub(crate) counters: Counters,
     pub(crate) pool: Pool<Backend>,
     pub(crate) live: Live<Asked>,
-    pub(crate) links: RefCell<HashMap<u64, Rc<Link>>>,
+    pub(crate) links: RefCell<HashMap<u64, Rc<Link>, RandomState>>,
     pub(crate) draining: Once,
+    /// Tunnels that are being dialled.
+    pub(crate) dialling: Gate,
     busy: Cell<usize>,
     quiet: Notify,
     // Drained: the next look at the drain ends this shard.
@@ -97,8 +100,9 @@ impl Shard {
             counters: Counters::new(),
             pool,
             live: Live::new(),
-            links: RefCell::new(HashMap::new()),
+            links: RefCell::default(),
             draining: Once::new(),
+            dialling: Gate::new(DIALS_MAX),
             busy: Cell::new(0),
             quiet: Notify::new(),
             drained: Cell::new(false),

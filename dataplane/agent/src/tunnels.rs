@@ -19,10 +19,10 @@ use adit_tunnel::Error;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::limits::{FACTS_EVERY, TUNNEL_HELD, TUNNELS_AUTO_MAX};
+use crate::limits::{DIAL_TURN_WAIT, FACTS_EVERY, TUNNEL_HELD, TUNNELS_AUTO_MAX};
 use crate::metrics::Counters;
 use crate::serve;
-use crate::settings::TunnelCount;
+use crate::settings::{Gateway, TunnelCount};
 use crate::shard::{Message, Shard, Shared};
 
 /// Asks the shards for the tunnels that are wanted before any gateway has answered.
@@ -85,20 +85,12 @@ async fn keep(shard: Rc<Shard>, place: Place) {
             place,
             row(State::Dialling, last_reason.clone(), backoff.failures()),
         );
-        let hello = Hello {
-            version: VERSION,
-            features: 0,
-            location: shared.location.clone(),
-            instance: shared.instance,
-            software: concat!("adit-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
-        };
-        let dialling = Box::pin(shared.dialler.dial(&gateway.host, gateway.port, hello));
+        let dialling = Box::pin(dial(&shard, gateway));
         let Either::Right(dialled) = either(shard.draining.wait(), dialling).await else {
             break;
         };
         let wait = match dialled {
-            Ok((socket, admitted)) => {
-                let link = Link::start(admitted.tunnel, socket, admitted.leftover);
+            Ok(link) => {
                 let up_at = clock::now();
                 let id = up(&shard, place, &gateway.text, &link);
                 want(
@@ -142,6 +134,31 @@ async fn keep(shard: Rc<Shard>, place: Place) {
         either(shard.draining.wait(), adit_runtime::timer::sleep(wait)).await;
     }
     shared.board.leave(place);
+}
+
+// Opens a tunnel and starts it. Apart from its place, which lives as long as the tunnel, so that what it takes is given
+// back.
+async fn dial(shard: &Shard, gateway: &Gateway) -> Result<Rc<Link>, DialError> {
+    let shared = &shard.shared;
+    let hello = Hello {
+        version: VERSION,
+        features: 0,
+        location: shared.location.clone(),
+        instance: shared.instance,
+        software: concat!("adit-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    // Many handshakes at once, when gateways come back, would leave the memory of all of them behind. Who waits for
+    // gateways that do not answer is not waited for.
+    let _turn = either(
+        shard.dialling.enter(),
+        adit_runtime::timer::sleep(DIAL_TURN_WAIT),
+    )
+    .await;
+    let (socket, admitted) = shared
+        .dialler
+        .dial(&gateway.host, gateway.port, hello)
+        .await?;
+    Ok(Link::start(admitted.tunnel, socket, admitted.leftover))
 }
 
 // How long a place waits when its tunnel, after `lasted`, takes nothing new.

@@ -1,16 +1,18 @@
 //! From a caller to a stream: what all doors of applications share.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adit_proto::connect::{Protocol, Request, RequestId};
 use adit_proto::refusal::Refusal;
+use adit_relay::duplex::duplex;
 use adit_runtime::clock;
 use adit_transport::Link;
 use adit_transport::link::OpenRefused;
-use adit_transport::{Stream, StreamError};
+use adit_transport::{Piece, Stream, StreamError, Wire};
 
 use crate::directory::{Busy, Entry};
 use crate::shard::Shard;
@@ -29,6 +31,23 @@ pub(crate) enum Route {
 pub(crate) struct Opened {
     pub(crate) stream: Stream,
     pub(crate) _busy: Busy,
+}
+
+/// A stream whose backend is connected: from here on bytes are carried, and nothing of what was asked is held. It may be
+/// quiet for hours.
+pub(crate) struct Conversation {
+    pub(crate) opened: Opened,
+    /// Of the stream, received already.
+    pub(crate) pieces: VecDeque<Piece>,
+}
+
+impl Conversation {
+    /// Carries both directions until both have ended, or one breaks. Either side may do that as it likes.
+    pub(crate) fn carry<W: Wire>(&mut self, wire: &W) -> impl Future<Output = ()> {
+        async move {
+            let _ = duplex(&self.opened.stream, &mut self.pieces, wire).await;
+        }
+    }
 }
 
 /// Finds the tunnel for a new stream. `only_here` keeps a connection from being moved twice.
@@ -62,20 +81,18 @@ pub(crate) async fn route_or_wait(
     only_here: bool,
     except: Option<u64>,
 ) -> Route {
-    let until = clock::now() + shard.shared.limits.agent_wait;
+    let mut until = None;
     loop {
-        match route(shard, subaccount, location, only_here, except) {
-            Route::Nowhere
-                if clock::now() < until
-                    && shard
-                        .shared
-                        .directory
-                        .was_here(subaccount, location, clock::now()) =>
-            {
-                adit_runtime::timer::sleep(AGENT_POLL).await;
-            }
-            found @ (Route::Here(..) | Route::Shard(_) | Route::Nowhere) => return found,
+        let found = route(shard, subaccount, location, only_here, except);
+        if !matches!(found, Route::Nowhere) {
+            return found;
         }
+        let now = clock::now();
+        let until = *until.get_or_insert(now + shard.shared.limits.agent_wait);
+        if now >= until || !shard.shared.directory.was_here(subaccount, location, now) {
+            return found;
+        }
+        adit_runtime::timer::sleep(AGENT_POLL).await;
     }
 }
 

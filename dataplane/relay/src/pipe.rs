@@ -49,65 +49,70 @@ impl Appetite {
     }
 }
 
-/// Carries bytes from `wire` to `stream`: all of them up to the end of the pipe when `body` is
-/// `None`, else exactly one message body. Bytes behind the body go to `spill`.
+/// A message body that is read from a pipe.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    /// Where it ends.
+    pub body: &'a mut HttpBody,
+    /// Takes the bytes that were read behind it.
+    pub spill: &'a mut Vec<u8>,
+}
+
+/// Carries bytes from `wire` to `stream`: all of them up to the end of the pipe when `message` is
+/// `None`, else exactly one message body.
 ///
 /// The stream is not finished here: who composed the message knows whether it has ended.
 ///
 /// # Errors
 /// [`Broken`].
-pub async fn wire_to_stream<W: Wire>(
+pub fn wire_to_stream<W: Wire>(
     wire: &W,
     stream: &Stream,
-    mut body: Option<&mut HttpBody>,
-    spill: &mut Vec<u8>,
-    carried: &mut u64,
-) -> Result<(), Broken> {
-    let mut appetite = Appetite::default();
-    let mut eager = true;
-    loop {
-        if body.as_ref().is_some_and(|body| body.is_complete()) {
-            return Ok(());
-        }
-        let credit = stream.credit().await?;
-        if !eager {
-            // Waits without a buffer; a stream that breaks meanwhile must not wait for the pipe.
-            match either(wire.readable(), stream.broken_off()).await {
-                Either::Left(ready) => ready.map_err(Broken::Wire)?,
-                Either::Right(error) => return Err(error.into()),
+    mut message: Option<Reading<'_>>,
+) -> impl Future<Output = Result<(), Broken>> {
+    async move {
+        let mut appetite = Appetite::default();
+        let mut eager = true;
+        loop {
+            if message.as_ref().is_some_and(|m| m.body.is_complete()) {
+                return Ok(());
             }
-        }
-        let wanted = body
-            .as_ref()
-            .and_then(|body| body.remaining())
-            .and_then(|left| usize::try_from(left).ok())
-            .map_or(credit, |left| left.min(credit));
-        let mut row = Row::borrow(appetite, wanted);
-        let read = match row.read(wire) {
-            Ok(0) => {
-                return match body {
-                    None => Ok(()),
-                    Some(body) => body.on_close().map_err(|_cut| Broken::WireCut),
-                };
+            let credit = stream.credit().await?;
+            if !eager {
+                // Waits without a buffer; a stream that breaks meanwhile must not wait for the pipe.
+                match either(wire.readable(), stream.broken_off()).await {
+                    Either::Left(ready) => ready.map_err(Broken::Wire)?,
+                    Either::Right(error) => return Err(error.into()),
+                }
             }
-            Ok(n) => n,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                eager = false;
-                continue;
+            let wanted = message
+                .as_ref()
+                .and_then(|m| m.body.remaining())
+                .and_then(|left| usize::try_from(left).ok())
+                .map_or(credit, |left| left.min(credit));
+            let mut row = Row::borrow(appetite, wanted);
+            let read = match row.read(wire) {
+                Ok(0) => {
+                    return match message {
+                        None => Ok(()),
+                        Some(m) => m.body.on_close().map_err(|_cut| Broken::WireCut),
+                    };
+                }
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    eager = false;
+                    continue;
+                }
+                Err(error) => return Err(Broken::Wire(error)),
+            };
+            eager = read == row.room;
+            appetite.learn(read, row.room);
+            let mut slots = row.filled(read);
+            if let Some(m) = &mut message {
+                keep_body(&mut slots, m.body, m.spill)?;
             }
-            Err(error) => return Err(Broken::Wire(error)),
-        };
-        eager = read == row.room;
-        appetite.learn(read, row.room);
-        let mut slots = row.filled(read);
-        if let Some(body) = body.as_deref_mut() {
-            keep_body(&mut slots, body, spill)?;
+            stream.send_row(slots.into_iter())?;
         }
-        *carried += slots
-            .iter()
-            .map(|slot| u64::try_from(slot.payload().len()).unwrap_or(0))
-            .sum::<u64>();
-        stream.send_row(slots.into_iter())?;
     }
 }
 
@@ -184,81 +189,76 @@ impl Row {
 ///
 /// # Errors
 /// [`Broken`].
-pub async fn stream_to_wire<W: Wire>(
+pub fn stream_to_wire<W: Wire>(
     stream: &Stream,
     pieces: &mut VecDeque<Piece>,
     wire: &W,
     mut body: Option<&mut HttpBody>,
-    carried: &mut u64,
-) -> Result<(), Broken> {
-    loop {
-        if body.as_ref().is_some_and(|body| body.is_complete()) {
-            return Ok(());
-        }
-        if pieces.is_empty() && stream.receive(pieces).await? == Received::Finished {
-            return match body {
-                None => Ok(()),
-                Some(body) => body.on_close().map_err(|_cut| Broken::StreamCut),
-            };
-        }
-        let mut ours = 0;
-        match body.as_deref_mut() {
-            None => ours = adit_transport::piece::total(pieces),
-            Some(body) => {
-                for piece in pieces.iter() {
-                    let step = body.advance(piece.bytes()).map_err(Broken::StreamBody)?;
-                    ours += step.taken;
-                    if step.complete || step.taken < piece.len() {
-                        break;
+) -> impl Future<Output = Result<(), Broken>> {
+    async move {
+        loop {
+            if body.as_ref().is_some_and(|body| body.is_complete()) {
+                return Ok(());
+            }
+            if pieces.is_empty() && stream.receive(pieces).await? == Received::Finished {
+                return match body {
+                    None => Ok(()),
+                    Some(body) => body.on_close().map_err(|_cut| Broken::StreamCut),
+                };
+            }
+            let mut ours = 0;
+            match body.as_deref_mut() {
+                None => ours = adit_transport::piece::total(pieces),
+                Some(body) => {
+                    for piece in pieces.iter() {
+                        let step = body.advance(piece.bytes()).map_err(Broken::StreamBody)?;
+                        ours += step.taken;
+                        if step.complete || step.taken < piece.len() {
+                            break;
+                        }
                     }
                 }
             }
+            while !write_pieces(stream, pieces, &mut ours, wire)? {
+                // A quiet conversation has no room for this wait; most have none when they are busy either.
+                Box::pin(wait_for_room(stream, pieces, wire)).await?;
+            }
         }
-        *carried += u64::try_from(ours).unwrap_or(0);
-        write_pieces(stream, pieces, ours, wire).await?;
     }
 }
 
-// Writes the first `left` bytes of `pieces` and gives their credit back.
-async fn write_pieces<W: Wire>(
+// Writes of the first `left` bytes of `pieces` what the pipe takes, and gives their credit back; says whether all of
+// them are gone.
+fn write_pieces<W: Wire>(
     stream: &Stream,
     pieces: &mut VecDeque<Piece>,
-    mut left: usize,
+    left: &mut usize,
     wire: &W,
-) -> Result<(), Broken> {
-    while left > 0 {
-        let written = {
-            let mut gather = [IoSlice::new(&[]); GATHER_MAX];
-            let mut count = 0;
-            let mut offered = 0;
-            for (place, piece) in gather.iter_mut().zip(pieces.iter()) {
-                let length = piece.len().min(left - offered);
-                *place = IoSlice::new(piece.bytes().get(..length).unwrap_or_default());
-                offered += length;
-                count += 1;
-                if offered == left {
-                    break;
-                }
+) -> Result<bool, Broken> {
+    while *left > 0 {
+        let mut gather = [IoSlice::new(&[]); GATHER_MAX];
+        let mut count = 0;
+        let mut offered = 0;
+        for (place, piece) in gather.iter_mut().zip(pieces.iter()) {
+            let length = piece.len().min(*left - offered);
+            *place = IoSlice::new(piece.bytes().get(..length).unwrap_or_default());
+            offered += length;
+            count += 1;
+            if offered == *left {
+                break;
             }
-            wire.try_write(gather.get(..count).unwrap_or_default())
-        };
-        match written {
+        }
+        match wire.try_write(gather.get(..count).unwrap_or_default()) {
             Ok(n) => {
                 advance(pieces, n);
-                left -= n.min(left);
+                *left -= n.min(*left);
                 stream.consumed(n);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let room = wait_for_room(stream, pieces, wire);
-                match either(room, stream.broken_off()).await {
-                    Either::Left(ready) => ready.map_err(Broken::Wire)?,
-                    Either::Right(error) => return Err(error.into()),
-                }
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(Broken::Wire(error)),
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 // A reader that is as fast as the tunnel is waited for with the bytes where they lie. One that is not must
@@ -267,16 +267,22 @@ async fn wait_for_room<W: Wire>(
     stream: &Stream,
     pieces: &mut VecDeque<Piece>,
     wire: &W,
-) -> io::Result<()> {
-    let_wait(pieces);
-    if let Ok(ready) = adit_runtime::timer::timeout(STALLED_AFTER, wire.writable()).await {
-        return ready;
+) -> Result<(), Broken> {
+    let room = async {
+        let_wait(pieces);
+        if let Ok(ready) = adit_runtime::timer::timeout(STALLED_AFTER, wire.writable()).await {
+            return ready;
+        }
+        copy_out(pieces);
+        stream.stall(true);
+        let ready = wire.writable().await;
+        stream.stall(false);
+        ready
+    };
+    match either(room, stream.broken_off()).await {
+        Either::Left(ready) => ready.map_err(Broken::Wire),
+        Either::Right(error) => Err(error.into()),
     }
-    copy_out(pieces);
-    stream.stall(true);
-    let ready = wire.writable().await;
-    stream.stall(false);
-    ready
 }
 
 /// A connection that takes nothing for so long counts as stalled.

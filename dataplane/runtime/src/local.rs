@@ -133,6 +133,53 @@ impl Drop for Wait<'_> {
     }
 }
 
+/// A few at a time: who comes when all places are taken waits until one is free.
+#[derive(Debug)]
+pub struct Gate {
+    free: Cell<usize>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// A place behind a [`Gate`]; leaving is dropping it.
+#[derive(Debug)]
+#[must_use = "dropping it leaves the place at once"]
+pub struct Turn<'a>(&'a Gate);
+
+impl Gate {
+    /// A gate with `places`.
+    #[must_use]
+    pub fn new(places: usize) -> Self {
+        Self {
+            free: Cell::new(places),
+            waiting: RefCell::default(),
+        }
+    }
+
+    /// Waits for a place.
+    pub async fn enter(&self) -> Turn<'_> {
+        std::future::poll_fn(|cx| match self.free.get().checked_sub(1) {
+            Some(left) => {
+                self.free.set(left);
+                Poll::Ready(Turn(self))
+            }
+            None => {
+                self.waiting.borrow_mut().push(cx.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.free.set(self.0.free.get() + 1);
+        // All of them look: one that has given up must not take the turn with it.
+        let waiting = self.0.waiting.take();
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
 /// The sending half of an answer that is waited for once.
 #[derive(Debug)]
 pub struct Answer<T>(Rc<Slot<T>>);
@@ -336,6 +383,26 @@ mod tests {
             let (answer, asked) = question();
             answer.give(7);
             assert_eq!(asked.answer().await, Some(7));
+        });
+    }
+
+    #[test]
+    fn a_gate_lets_as_many_in_as_it_has_places_and_the_next_when_one_leaves() {
+        run(async {
+            let gate = Gate::new(2);
+            let first = gate.enter().await;
+            let _second = gate.enter().await;
+            assert!(matches!(
+                either(gate.enter(), yield_now()).await,
+                Either::Right(())
+            ));
+            let (third, ()) = both(gate.enter(), async {
+                // One that waited and gave up is in nobody's way.
+                either(gate.enter(), yield_now()).await;
+                drop(first);
+            })
+            .await;
+            drop(third);
         });
     }
 

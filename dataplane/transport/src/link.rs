@@ -75,7 +75,8 @@ pub struct Link {
 
 pub(crate) struct Core {
     pub(crate) tunnel: Tunnel,
-    pub(crate) ends: HashMap<StreamId, End, foldhash::fast::RandomState>,
+    // Boxed: a table has twice the room it uses.
+    pub(crate) ends: HashMap<StreamId, Box<End>, foldhash::fast::RandomState>,
     batch: Batch<Buffer>,
     incoming: VecDeque<StreamId>,
     // Tasks that wait until the peer has looked at what we opened.
@@ -164,7 +165,7 @@ impl Link {
         if core.ending.is_some() || core.draining {
             return Poll::Ready(Err(OpenRefused::Gone));
         }
-        let id = match core.tunnel.open(clock::now()) {
+        let id = match core.tunnel.open(clock::recent()) {
             Ok(id) => id,
             Err(OpenError::TooManyStreams) => return Poll::Ready(Err(OpenRefused::Full)),
             Err(OpenError::AckBacklog) => {
@@ -175,10 +176,10 @@ impl Link {
         };
         core.ends.insert(
             id,
-            End {
+            Box::new(End {
                 unseen: true,
                 ..End::default()
-            },
+            }),
         );
         drop(core);
         Poll::Ready(Ok(Stream::new(Rc::clone(self), id)))

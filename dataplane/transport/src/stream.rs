@@ -227,6 +227,11 @@ impl Stream {
                         end.reset_error()
                     }));
                 }
+                // Nothing has come and nothing is held: a quiet stream keeps no memory for either.
+                end.inbox = VecDeque::new();
+                if into.is_empty() {
+                    *into = VecDeque::new();
+                }
                 end.reader = Some(cx.waker().clone());
                 Poll::Pending
             })
@@ -278,7 +283,7 @@ impl Stream {
         let bytes = bytes.min(self.taken.get());
         self.taken.set(self.taken.get() - bytes);
         let wants = self.link.with(|core| {
-            core.tunnel.consumed(self.id, bytes, clock::now());
+            core.tunnel.consumed(self.id, bytes, clock::recent());
             core.tunnel.wants_write()
         });
         if wants {
@@ -314,7 +319,7 @@ impl Drop for Stream {
                 // What the holder dropped unread no longer counts against the tunnel.
                 if self.taken.get() > 0 {
                     core.tunnel
-                        .consumed(self.id, self.taken.get(), clock::now());
+                        .consumed(self.id, self.taken.get(), clock::recent());
                 }
             } else {
                 core.tunnel.reset(self.id);

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use adit_relay::Broken;
 use adit_relay::duplex::duplex;
 use adit_relay::exchange::exchange;
 use adit_relay::gather::{self, Gathered};
-use adit_relay::pipe::{stream_to_wire, wire_to_stream};
+use adit_relay::pipe::{Reading, stream_to_wire, wire_to_stream};
 use adit_runtime::clock;
 use adit_runtime::local::{Either, Notify, either};
 use adit_transport::{Piece, Stream, Wire};
@@ -33,7 +34,6 @@ use crate::backend::Backend;
 use crate::backend::pool::Target as Leads;
 use crate::enforce::{self, InForce};
 use crate::limits::INTERIM_MAX;
-use crate::live::Judged;
 use crate::metrics::Outcome;
 use crate::shard::Shard;
 
@@ -41,14 +41,10 @@ pub(super) async fn serve(
     shard: &Rc<Shard>,
     stream: &Stream,
     pieces: &mut VecDeque<Piece>,
-    asked: Asked,
+    asked: &Rc<Asked>,
+    connect: Connect<'_>,
+    head: &RequestHead,
 ) -> Ended {
-    let asked = Rc::new(asked);
-    let (Some(connect), Some(request), Some(head)) =
-        (asked.connect(), asked.request(), &asked.opening.head)
-    else {
-        return refuse(shard, stream, Refusal::ProtocolError).await;
-    };
     let message = asked.message();
     // The gateway has judged routes by what it says in the connect request; the head must say the same.
     let is_same_place = head.authority(message).is(connect.host, connect.port);
@@ -56,11 +52,11 @@ pub(super) async fn serve(
     if !is_same_place || !is_server_form {
         return refuse(shard, stream, Refusal::HostMismatch).await;
     }
-    let (permit, in_force) = match enforce::judge(shard, &connect, &request) {
+    let (permit, in_force) = match enforce::judge(shard, &connect, &asked.request_of(&connect)) {
         Ok(granted) => granted,
         Err(refusal) => return refuse(shard, stream, refusal).await,
     };
-    let entered = shard.live.enter(Rc::clone(&asked), permit.clone());
+    let entered = shard.live.enter(Rc::clone(asked), permit.clone());
     let end = |outcome| {
         shard
             .counters
@@ -76,11 +72,12 @@ pub(super) async fn serve(
         permit: &permit,
         in_force: &in_force,
         told: Cell::new(false),
-        started: clock::now(),
+        started: clock::recent(),
     };
-    let mut carrying = Box::pin(granted.carry(pieces));
-    let progress = while_granted(stream, &entered, carrying.as_mut()).await;
-    drop(carrying);
+    let progress = {
+        let carrying = pin!(granted.carry(pieces));
+        while_granted(stream, &entered, carrying).await
+    };
     let told = granted.told.get();
     match progress {
         Progress::Done(Ok(())) => {
@@ -178,7 +175,7 @@ impl Granted<'_> {
             port: internal.port,
             anchors,
         };
-        let kept = self.shard.pool.take(leads, clock::now(), |address| {
+        let kept = self.shard.pool.take(leads, clock::recent(), |address| {
             self.permit.admits_address(address)
         });
         if let Some((backend, address)) = kept {
@@ -251,8 +248,7 @@ impl Granted<'_> {
         let request = async {
             sent.write_front(wire, front).await.map_err(Broken::Wire)?;
             if !body.is_complete() {
-                let mut carried = 0;
-                stream_to_wire(self.stream, pieces, wire, Some(body), &mut carried).await?;
+                stream_to_wire(self.stream, pieces, wire, Some(body)).await?;
             }
             sent.whole.set(true);
             sent.changed.notify();
@@ -265,16 +261,18 @@ impl Granted<'_> {
                     && clean
                     && sent.whole.get()
                 {
-                    self.shard.pool.put(leads, backend, address, clock::now());
+                    self.shard
+                        .pool
+                        .put(leads, backend, address, clock::recent());
                 }
                 Ok(())
             }
-            Ok((_, Ok(Answer::Upgraded))) => match duplex(self.stream, pieces, wire).await.broken {
-                None => {
+            Ok((_, Ok(Answer::Upgraded))) => match duplex(self.stream, pieces, wire).await {
+                Ok(()) => {
                     drop(lease.release());
                     Ok(())
                 }
-                Some(broken) => {
+                Err(broken) => {
                     tracing::debug!(id = %self.connect.id, %broken, "upgraded connection broke off");
                     Err(Trouble::Cut.into())
                 }
@@ -319,7 +317,7 @@ impl Granted<'_> {
             self.say(&out, false).await?;
             out.clear();
         };
-        let waited = clock::now().saturating_sub(self.started);
+        let waited = clock::recent().saturating_sub(self.started);
         self.shard.counters.first_byte.record(waited.as_secs_f64());
         self.begin(&mut out);
         head.write_for_gateway(&front, &rewrite, &mut out);
@@ -341,10 +339,11 @@ impl Granted<'_> {
         self.say(&out, body.is_complete()).await?;
         drop(out);
         if !body.is_complete() {
-            let mut carried = 0;
-            let carrying =
-                wire_to_stream(wire, self.stream, Some(&mut body), &mut spill, &mut carried);
-            carrying
+            let message = Reading {
+                body: &mut body,
+                spill: &mut spill,
+            };
+            wire_to_stream(wire, self.stream, Some(message))
                 .await
                 .map_err(|broken| self.failed(Refusal::BackendReset, &broken.to_string()))?;
             self.stream.finish();

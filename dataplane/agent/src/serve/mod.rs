@@ -30,42 +30,62 @@ use crate::live::{Entered, Judged};
 use crate::shard::Shard;
 
 /// Serves one stream that the gateway opened.
-pub(crate) async fn run(shard: Rc<Shard>, stream: Stream) {
-    let _busy = shard.busy();
-    let mut pieces = VecDeque::new();
+pub(crate) fn run(shard: Rc<Shard>, stream: Stream) -> impl Future<Output = ()> {
+    async move {
+        let _busy = shard.busy();
+        let mut pieces = VecDeque::new();
+        // Held only while it lasts: what it leaves behind may be a conversation that is quiet for hours.
+        let ended = match Box::pin(begin(&shard, &stream, &mut pieces)).await {
+            Begun::Ended(ended) => ended,
+            Begun::Conversation(conversation) => {
+                conversation.carry(&shard, &stream, &mut pieces).await
+            }
+        };
+        match ended {
+            Ended::Finished => linger(&stream, &mut pieces).await,
+            Ended::Broken => {
+                // A reset drops what is queued: what the backend said before it broke off leaves first.
+                yield_now().await;
+                stream.reset();
+            }
+        }
+    }
+}
+
+/// How far a stream came in one go.
+enum Begun {
+    Ended(Ended),
+    /// Its backend is connected; bytes may be carried.
+    Conversation(Box<opaque::Conversation>),
+}
+
+async fn begin(shard: &Rc<Shard>, stream: &Stream, pieces: &mut VecDeque<Piece>) -> Begun {
     let mut front = Vec::new();
-    let opening = gather::from_stream(&stream, &mut pieces, &mut front, Opening::parse);
-    let ended = match adit_runtime::timer::timeout(OPENING_WAIT, opening).await {
+    let opening = gather::from_stream(stream, pieces, &mut front, Opening::parse);
+    let opening = adit_runtime::timer::timeout(OPENING_WAIT, opening).await;
+    Begun::Ended(match opening {
         Ok(Ok(opening)) => {
             let asked = Asked { front, opening };
-            serve(&shard, &stream, &mut pieces, asked).await
+            return serve(shard, stream, pieces, Rc::new(asked)).await;
         }
         Ok(Err(Gathered::Refused(unreadable))) => {
             tracing::debug!(%unreadable, "stream refused");
-            refuse(&shard, &stream, unreadable.refusal()).await
+            refuse(shard, stream, unreadable.refusal()).await
         }
         // Ended or broken before it said what it is for: nobody to answer.
         Ok(Err(_)) => Ended::Broken,
-        Err(_elapsed) => refuse(&shard, &stream, Refusal::HeaderTimeout).await,
-    };
-    match ended {
-        Ended::Finished => linger(&stream, &mut pieces).await,
-        Ended::Broken => {
-            // A reset drops what is queued: what the backend said before it broke off leaves first.
-            yield_now().await;
-            stream.reset();
-        }
-    }
+        Err(_elapsed) => refuse(shard, stream, Refusal::HeaderTimeout).await,
+    })
 }
 
 async fn serve(
     shard: &Rc<Shard>,
     stream: &Stream,
     pieces: &mut VecDeque<Piece>,
-    asked: Asked,
-) -> Ended {
+    asked: Rc<Asked>,
+) -> Begun {
     let Some(connect) = asked.connect() else {
-        return refuse(shard, stream, Refusal::ProtocolError).await;
+        return Begun::Ended(refuse(shard, stream, Refusal::ProtocolError).await);
     };
     if connect.subaccount != shard.shared.subaccount {
         let gateway = stream.link().peer().welcome.gateway;
@@ -77,12 +97,14 @@ async fn serve(
             ),
             clock::unix_now(),
         );
-        return refuse(shard, stream, Refusal::ProtocolError).await;
+        return Begun::Ended(refuse(shard, stream, Refusal::ProtocolError).await);
     }
-    if asked.opening.head.is_some() {
-        http::serve(shard, stream, pieces, asked).await
-    } else {
-        opaque::serve(shard, stream, pieces, asked).await
+    match &asked.opening.head {
+        Some(head) => Begun::Ended(http::serve(shard, stream, pieces, &asked, connect, head).await),
+        None => match opaque::serve(shard, stream, pieces, &asked, connect).await {
+            Ok(conversation) => Begun::Conversation(conversation),
+            Err(ended) => Begun::Ended(ended),
+        },
     }
 }
 
@@ -104,25 +126,26 @@ enum Progress<T> {
     BrokenOff,
 }
 
-// Does `work` as long as the stream lives and the permit holds. Work is given pinned: as an argument of an
-// `async fn` it would be held twice.
-async fn while_granted<T>(
+// Does `work` as long as the stream lives and the permit holds.
+fn while_granted<T>(
     stream: &Stream,
     entered: &Entered<Asked>,
     mut work: Pin<&mut impl Future<Output = T>>,
-) -> Progress<T> {
-    let mut broken = pin!(stream.broken_off());
-    let mut withdrawn = pin!(entered.withdrawn());
-    std::future::poll_fn(|cx| {
-        if broken.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Progress::BrokenOff);
-        }
-        if withdrawn.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Progress::Withdrawn);
-        }
-        work.as_mut().poll(cx).map(Progress::Done)
-    })
-    .await
+) -> impl Future<Output = Progress<T>> {
+    async move {
+        let mut broken = pin!(stream.broken_off());
+        let mut withdrawn = pin!(entered.withdrawn());
+        std::future::poll_fn(|cx| {
+            if broken.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Progress::BrokenOff);
+            }
+            if withdrawn.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Progress::Withdrawn);
+            }
+            work.as_mut().poll(cx).map(Progress::Done)
+        })
+        .await
+    }
 }
 
 // Dials; that may take seconds, and neither what has come behind the head nor what comes meanwhile may keep the
@@ -185,8 +208,8 @@ pub(crate) struct Asked {
 #[derive(Debug)]
 struct Opening {
     connect_bytes: usize,
-    // Of an HTTP request.
-    head: Option<RequestHead>,
+    // Of an HTTP request. A conversation may be long, and has none.
+    head: Option<Box<RequestHead>>,
 }
 
 /// A stream's front is not what a gateway of ours writes.
@@ -229,7 +252,7 @@ impl Opening {
             Protocol::Http => {
                 let message = bytes.get(connect_bytes..).unwrap_or_default();
                 match RequestHead::parse(message, &Limits::TUNNELLED).map_err(Unreadable::Head)? {
-                    Some(head) => Some(head),
+                    Some(head) => Some(Box::new(head)),
                     None => return Ok(None),
                 }
             }
@@ -243,10 +266,27 @@ impl Opening {
 }
 
 impl Asked {
-    // Decoded anew instead of kept: it borrows, and is cheap.
+    // Decoded anew instead of kept: it borrows.
     fn connect(&self) -> Option<Connect<'_>> {
         let decoded = Connect::decode(&self.front).ok()?;
         decoded.map(|(connect, _)| connect)
+    }
+
+    fn request_of<'a>(&'a self, connect: &Connect<'a>) -> Request<'a> {
+        let (host, port) = (connect.host, connect.port);
+        match &self.opening.head {
+            None => Request::Tcp { host, port },
+            Some(head) => {
+                let message = self.message();
+                Request::Http {
+                    host,
+                    port,
+                    method: head.method(message),
+                    path: head.path(message),
+                    upgrade: head.upgrade,
+                }
+            }
+        }
     }
 
     // What follows the connect request.
@@ -259,21 +299,7 @@ impl Asked {
 
 impl Judged for Asked {
     fn request(&self) -> Option<Request<'_>> {
-        let connect = self.connect()?;
-        let (host, port) = (connect.host, connect.port);
-        Some(match &self.opening.head {
-            None => Request::Tcp { host, port },
-            Some(head) => {
-                let message = self.message();
-                Request::Http {
-                    host,
-                    port,
-                    method: head.method(message),
-                    path: head.path(message),
-                    upgrade: head.upgrade,
-                }
-            }
-        })
+        Some(self.request_of(&self.connect()?))
     }
 }
 

@@ -7,97 +7,133 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::rc::Rc;
 
-use adit_proto::connect::Response;
+use adit_policy::Permit;
+use adit_proto::connect::{Request as Connect, Response};
 use adit_proto::refusal::Refusal;
+use adit_relay::Broken;
 use adit_relay::duplex::duplex;
 use adit_transport::{Piece, Stream, Wire};
 
 use super::{Asked, Ended, Progress, dial, refuse, while_granted};
 use crate::backend::Backend;
 use crate::enforce;
-use crate::live::Judged;
+use crate::live::Entered;
 use crate::metrics::Outcome;
 use crate::shard::Shard;
 
+/// Judges what was asked for and dials its backend.
+///
+/// # Errors
+/// How the stream ended instead.
 pub(super) async fn serve(
     shard: &Rc<Shard>,
     stream: &Stream,
     pieces: &mut VecDeque<Piece>,
-    asked: Asked,
-) -> Ended {
-    let asked = Rc::new(asked);
-    let (Some(connect), Some(request)) = (asked.connect(), asked.request()) else {
-        return refuse(shard, stream, Refusal::ProtocolError).await;
-    };
-    let (permit, in_force) = match enforce::judge(shard, &connect, &request) {
+    asked: &Rc<Asked>,
+    connect: Connect<'_>,
+) -> Result<Box<Conversation>, Ended> {
+    let (permit, in_force) = match enforce::judge(shard, &connect, &asked.request_of(&connect)) {
         Ok(granted) => granted,
-        Err(refusal) => return refuse(shard, stream, refusal).await,
+        Err(refusal) => return Err(refuse(shard, stream, refusal).await),
     };
-    let entered = shard.live.enter(Rc::clone(&asked), permit.clone());
-    let end = |outcome| {
-        shard
-            .counters
-            .ended(&shard.shared.labels, permit.system_name(), outcome)
+    let entered = shard.live.enter(Rc::clone(asked), permit.clone());
+    let dialled = {
+        let dialling = pin!(dial(shard, stream, pieces, &permit, &in_force, connect.id));
+        while_granted(stream, &entered, dialling).await
     };
-
-    // Held only while it lasts.
-    let mut dialling = Box::pin(dial(shard, stream, pieces, &permit, &in_force, connect.id));
-    let dialled = while_granted(stream, &entered, dialling.as_mut()).await;
-    drop(dialling);
-    let backend = match dialled {
-        Progress::Done(Ok(dialled)) => dialled.backend,
+    let refusal = match dialled {
+        Progress::Done(Ok(dialled)) => {
+            return Ok(Box::new(Conversation {
+                asked: Rc::clone(asked),
+                entered,
+                permit,
+                backend: dialled.backend,
+            }));
+        }
         Progress::Done(Err(refusal)) => {
-            end(Outcome::Refused);
-            return refuse(shard, stream, refusal).await;
+            ended(shard, &permit, Outcome::Refused);
+            refusal
         }
         Progress::Withdrawn => {
-            end(Outcome::Withdrawn);
-            return refuse(shard, stream, Refusal::PermitWithdrawn).await;
+            ended(shard, &permit, Outcome::Withdrawn);
+            Refusal::PermitWithdrawn
         }
         Progress::BrokenOff => {
-            end(Outcome::Broken);
-            return Ended::Broken;
+            ended(shard, &permit, Outcome::Broken);
+            return Err(Ended::Broken);
         }
     };
-    let conversation = pin!(converse(stream, pieces, &asked, &backend));
-    let outcome = match while_granted(stream, &entered, conversation).await {
-        Progress::Done(Ok(())) => {
-            end(Outcome::Answered);
-            return Ended::Finished;
+    Err(refuse(shard, stream, refusal).await)
+}
+
+fn ended(shard: &Shard, permit: &Permit, outcome: Outcome) {
+    shard
+        .counters
+        .ended(&shard.shared.labels, permit.system_name(), outcome);
+}
+
+/// A granted conversation whose backend is connected.
+pub(super) struct Conversation {
+    asked: Rc<Asked>,
+    entered: Entered<Asked>,
+    permit: Permit,
+    backend: Backend,
+}
+
+impl Conversation {
+    pub(super) fn carry(
+        &self,
+        shard: &Shard,
+        stream: &Stream,
+        pieces: &mut VecDeque<Piece>,
+    ) -> impl Future<Output = Ended> {
+        async move {
+            let progress = {
+                let work = pin!(converse(stream, pieces, &self.asked, &self.backend));
+                while_granted(stream, &self.entered, work).await
+            };
+            let outcome = match progress {
+                Progress::Done(Ok(())) => Outcome::Answered,
+                Progress::Done(Err(Broke)) | Progress::BrokenOff => Outcome::Broken,
+                Progress::Withdrawn => Outcome::Withdrawn,
+            };
+            ended(shard, &self.permit, outcome);
+            if outcome == Outcome::Answered {
+                return Ended::Finished;
+            }
+            self.backend.abort();
+            Ended::Broken
         }
-        Progress::Done(Err(Broke)) | Progress::BrokenOff => Outcome::Broken,
-        Progress::Withdrawn => Outcome::Withdrawn,
-    };
-    end(outcome);
-    backend.abort();
-    Ended::Broken
+    }
 }
 
 /// The conversation did not end in good order.
 struct Broke;
 
-async fn converse(
+fn converse(
     stream: &Stream,
     pieces: &mut VecDeque<Piece>,
     asked: &Asked,
     backend: &Backend,
-) -> Result<(), Broke> {
+) -> impl Future<Output = Result<(), Broke>> {
+    async move {
+        Box::pin(begin(stream, asked, backend))
+            .await
+            .map_err(|_gone| Broke)?;
+        duplex(stream, pieces, backend).await.map_err(|broken| {
+            tracing::debug!(%broken, "conversation broke off");
+            Broke
+        })
+    }
+}
+
+// Says that the conversation is granted, and passes on what came with the connect request.
+async fn begin(stream: &Stream, asked: &Asked, backend: &Backend) -> Result<(), Broken> {
     let mut accepted = Vec::with_capacity(1);
     Response::Accepted.encode(&mut accepted);
-    stream
-        .send_bytes(&accepted, false)
-        .await
-        .map_err(|_gone| Broke)?;
-    // What came with the connect request goes first.
+    stream.send_bytes(&accepted, false).await?;
     backend
         .write_all(asked.message())
         .await
-        .map_err(|_gone| Broke)?;
-    match duplex(stream, pieces, backend).await.broken {
-        None => Ok(()),
-        Some(broken) => {
-            tracing::debug!(%broken, "conversation broke off");
-            Err(Broke)
-        }
-    }
+        .map_err(Broken::Wire)
 }

@@ -5,7 +5,6 @@
 
 mod carry;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,16 +12,15 @@ use std::time::Duration;
 use adit_proto::connect::RequestId;
 use adit_proto::http::{Framing, HeadError, Limits, ProxyCredentials, RequestHead, Target};
 use adit_proto::refusal::Refusal;
-use adit_relay::duplex::duplex;
 use adit_relay::gather::{self, Gathered};
 use adit_runtime::local::{Either, either};
 use adit_transport::listen::Listener;
 use adit_transport::socket::Leg;
-use adit_transport::{Piece, Socket, Watched, Wire};
+use adit_transport::{Socket, Watched, Wire};
 
 use super::http_opaque;
 use crate::authenticate;
-use crate::door::{self, Route};
+use crate::door::{self, Conversation, Route};
 use crate::metrics::Counters;
 use crate::refuse::{self, Asked};
 use crate::shard::{Message, Shard};
@@ -69,15 +67,15 @@ fn start(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr, moved: Option<Move
         return;
     };
     let shard = Rc::clone(shard);
+    let mut connection = Connection {
+        wire: Watched::new(socket),
+        moved: moved.is_some(),
+        tries: moved.as_ref().map_or(0, |moved| moved.tries),
+        input: moved.map(|moved| moved.input).unwrap_or_default(),
+        peer,
+    };
     monoio::spawn(async move {
         shard.counters.http_connections.increment(1.0);
-        let mut connection = Connection {
-            wire: Watched::new(socket),
-            moved: moved.is_some(),
-            tries: moved.as_ref().map_or(0, |moved| moved.tries),
-            input: moved.map(|moved| moved.input).unwrap_or_default(),
-            peer,
-        };
         let conversation = loop {
             match connection.serve_one(&shard).await {
                 Next::Again => {}
@@ -86,9 +84,7 @@ fn start(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr, moved: Option<Move
             }
         };
         if let Some(mut conversation) = conversation {
-            // Nothing of the request is held any more: it may be quiet for hours.
-            let stream = &conversation.opened.stream;
-            duplex(stream, &mut conversation.pieces, &connection.wire).await;
+            conversation.carry(&connection.wire).await;
         }
         shard.counters.http_connections.decrement(1.0);
         drop(held);
@@ -101,13 +97,6 @@ pub(super) enum Next {
     Over,
     /// From here on it is a conversation.
     Converse(Box<Conversation>),
-}
-
-/// An accepted CONNECT.
-pub(super) struct Conversation {
-    pub(super) opened: door::Opened,
-    // Of the stream, received already.
-    pub(super) pieces: VecDeque<Piece>,
 }
 
 pub(super) struct Connection {
@@ -145,9 +134,8 @@ impl Connection {
                 }
                 let refusal = refused.refusal();
                 tracing::debug!(peer = %self.peer, %id, reason = refusal.reason(), "request refused");
-                return self
-                    .refuse(shard, refusal, &Asked::default(), id, false)
-                    .await;
+                let asked = Asked::default();
+                return Box::pin(self.refuse(shard, refusal, &asked, id, false)).await;
             }
         };
         shard.counters.requests.increment(1);

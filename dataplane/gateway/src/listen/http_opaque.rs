@@ -12,9 +12,9 @@ use adit_proto::refusal::Refusal;
 use adit_relay::gather;
 use adit_transport::{Link, Wire};
 
-use super::http::{Asking, Connection, Conversation, Next};
+use super::http::{Asking, Connection, Next};
 use crate::directory::Entry;
-use crate::door;
+use crate::door::{self, Conversation};
 use crate::metrics::Counters;
 use crate::refuse::Asked;
 use crate::shard::Shard;

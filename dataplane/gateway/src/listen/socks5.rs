@@ -10,7 +10,6 @@ use std::sync::Arc;
 use adit_proto::connect::{Protocol, Response};
 use adit_proto::refusal::Refusal;
 use adit_proto::socks5::{Negotiation, Step};
-use adit_relay::duplex::duplex;
 use adit_relay::gather;
 use adit_runtime::local::either;
 use adit_token::Caller;
@@ -19,7 +18,7 @@ use adit_transport::socket::Leg;
 use adit_transport::{Socket, Wire};
 
 use crate::authenticate;
-use crate::door::{self, Route};
+use crate::door::{self, Conversation, Route};
 use crate::metrics::Counters;
 use crate::shard::{Message, Shard, SocksAsked};
 
@@ -39,7 +38,11 @@ pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
             let shard = Rc::clone(&shard);
             monoio::spawn(async move {
                 shard.counters.socks_connections.increment(1.0);
-                converse(&shard, socket).await;
+                // Held only while it lasts.
+                let asked = Box::pin(converse(&shard, &socket)).await;
+                if let Some(mut conversation) = asked {
+                    conversation.carry(&socket).await;
+                }
                 shard.counters.socks_connections.decrement(1.0);
                 drop(held);
             });
@@ -56,22 +59,23 @@ pub(crate) fn adopt(shard: &Rc<Shard>, socket: std::net::TcpStream, asked: Socks
     let shard = Rc::clone(shard);
     monoio::spawn(async move {
         shard.counters.socks_connections.increment(1.0);
-        carry(&shard, &socket, asked, true).await;
+        let asked = Box::pin(open(&shard, &socket, asked, true)).await;
+        if let Some(mut conversation) = asked {
+            conversation.carry(&socket).await;
+        }
         shard.counters.socks_connections.decrement(1.0);
         drop(held);
     });
 }
 
-async fn converse(shard: &Rc<Shard>, socket: Socket) {
-    let negotiation = adit_runtime::timer::timeout(
-        shard.shared.limits.socks,
-        Box::pin(negotiate(shard, &socket)),
-    );
+async fn converse(shard: &Rc<Shard>, socket: &Socket) -> Option<Box<Conversation>> {
+    let negotiation =
+        adit_runtime::timer::timeout(shard.shared.limits.socks, negotiate(shard, socket));
     // Told already, or too slow to be told anything.
     let Ok(Some(asked)) = negotiation.await else {
-        return;
+        return None;
     };
-    carry(shard, &socket, asked, false).await;
+    open(shard, socket, asked, false).await
 }
 
 // The negotiation up to the request; `None` when the client was sent away.
@@ -136,7 +140,13 @@ async fn send_off(socket: &Socket, output: &[u8]) {
     let _ = socket.finish().await;
 }
 
-async fn carry(shard: &Rc<Shard>, socket: &Socket, asked: SocksAsked, moved: bool) {
+// Opens what was asked for; `None` when the client was sent away, or moved.
+async fn open(
+    shard: &Rc<Shard>,
+    socket: &Socket,
+    asked: SocksAsked,
+    moved: bool,
+) -> Option<Box<Conversation>> {
     let route = door::route_or_wait(
         shard,
         &asked.caller.subaccount,
@@ -158,7 +168,7 @@ async fn carry(shard: &Rc<Shard>, socket: &Socket, asked: SocksAsked, moved: boo
                     asked: Box::new(asked),
                 });
             }
-            return;
+            return None;
         }
         Route::Nowhere => return refuse(shard, socket, Refusal::NoAgent).await,
     };
@@ -202,15 +212,16 @@ async fn carry(shard: &Rc<Shard>, socket: &Socket, asked: SocksAsked, moved: boo
     reply.extend_from_slice(answer.get(used..).unwrap_or_default());
     if socket.write_all(&reply).await.is_err() {
         opened.stream.reset();
-        return;
+        return None;
     }
     Counters::opaque("socks5");
-    duplex(&opened.stream, &mut pieces, socket).await;
+    Some(Box::new(Conversation { opened, pieces }))
 }
 
-async fn refuse(shard: &Shard, socket: &Socket, refusal: Refusal) {
+async fn refuse(shard: &Shard, socket: &Socket, refusal: Refusal) -> Option<Box<Conversation>> {
     shard.counters.refused(refusal);
     let mut reply = Vec::with_capacity(16);
     adit_proto::socks5::write_reply(refusal.socks_reply(), &mut reply);
     send_off(socket, &reply).await;
+    None
 }

@@ -120,10 +120,10 @@ impl Link {
                 Event::Opened(id) => {
                     core.ends.insert(
                         id,
-                        End {
+                        Box::new(End {
                             fresh: turn,
                             ..End::default()
-                        },
+                        }),
                     );
                     core.incoming.push_back(id);
                     self.arrived.notify();

@@ -76,10 +76,7 @@ fn no_payload_is_copied_between_tunnel_and_sockets_that_keep_up() {
             assert_eq!(read_all(&socket), BYTES);
         });
         let ended = duplex(&stream, &mut first, &download).await;
-        assert!(
-            ended.broken.is_none() && ended.to_wire == BYTES,
-            "{ended:?}"
-        );
+        assert!(ended.is_ok(), "{ended:?}");
 
         let (stream, mut first) = opened(&world).await;
         let upload = application(|socket| {
@@ -87,10 +84,7 @@ fn no_payload_is_copied_between_tunnel_and_sockets_that_keep_up() {
             assert_eq!(read_all(&socket), 0);
         });
         let ended = duplex(&stream, &mut first, &upload).await;
-        assert!(
-            ended.broken.is_none() && ended.to_stream == BYTES,
-            "{ended:?}"
-        );
+        assert!(ended.is_ok(), "{ended:?}");
 
         // A reader that the machine keeps from its core for a while counts as stalled, and costs a window.
         let copied = copied_bytes() - before;
@@ -119,10 +113,7 @@ fn payload_for_a_socket_that_stalls_is_copied_out_of_the_tunnels_blocks() {
             assert_eq!(read_all(&socket), BYTES);
         });
         let ended = duplex(&stream, &mut first, &slow).await;
-        assert!(
-            ended.broken.is_none() && ended.to_wire == BYTES,
-            "{ended:?}"
-        );
+        assert!(ended.is_ok(), "{ended:?}");
         assert!(copied_bytes() > before, "what waits must not pin blocks");
     });
 }
@@ -136,8 +127,8 @@ fn what_a_quiet_conversation_holds_is_small() {
         let mut pieces = VecDeque::new();
         let both_ways = size_of_val(&duplex(&stream, &mut pieces, &socket));
         let run = size_of_val(&crate::serve::run(std::rc::Rc::clone(&world.shard), stream));
-        assert!(both_ways <= 1024, "duplex: {both_ways} bytes");
-        assert!(run <= 3072, "run: {run} bytes");
+        assert!(both_ways <= 512, "duplex: {both_ways} bytes");
+        assert!(run <= 1024, "run: {run} bytes");
     });
 }
 

@@ -15,7 +15,7 @@ use adit_relay::Broken;
 use adit_relay::duplex::duplex;
 use adit_relay::exchange::exchange;
 use adit_relay::gather::{self, Gathered};
-use adit_relay::pipe::{stream_to_wire, wire_to_stream};
+use adit_relay::pipe::{Reading, stream_to_wire, wire_to_stream};
 use adit_runtime::clock;
 use adit_transport::{Piece, Stream, StreamError, Wire};
 
@@ -68,7 +68,7 @@ impl Connection {
         front.extend_from_slice(behind.get(..in_body).unwrap_or_default());
         let mut spill = behind.get(in_body..).unwrap_or_default().to_vec();
         let replayable = body.is_complete();
-        let started = clock::now();
+        let started = clock::recent();
         let mut tries = std::mem::take(&mut self.tries);
         loop {
             tries += 1;
@@ -166,10 +166,9 @@ impl Connection {
         let request_whole = Cell::new(whole_at_once);
         let request = async {
             if !whole_at_once {
-                let mut carried = 0;
                 self.wire.be_patient(Some(shard.shared.limits.body));
-                let outcome =
-                    wire_to_stream(&self.wire, stream, Some(body), spill, &mut carried).await;
+                let message = Reading { body, spill };
+                let outcome = wire_to_stream(&self.wire, stream, Some(message)).await;
                 self.wire.be_patient(None);
                 outcome?;
                 request_whole.set(true);
@@ -223,7 +222,8 @@ impl Connection {
             },
             Ok(Answer::Upgraded) => {
                 let mut first = pieces;
-                duplex(stream, &mut first, &self.wire).await;
+                // Either side may end it as it likes.
+                let _ = duplex(stream, &mut first, &self.wire).await;
                 Attempt::Answered {
                     request_whole: true,
                     reusable: false,
@@ -278,7 +278,7 @@ impl Connection {
             return Err((refusal, retry));
         }
         front.drain(..used.min(front.len()));
-        let mut out = Vec::with_capacity(1024);
+        let mut out = Vec::new();
         let head = loop {
             let is_head = asked.head_only;
             let head = gather::from_stream(stream, pieces, &mut front, |bytes| {
@@ -318,12 +318,13 @@ impl Connection {
         shard
             .counters
             .first_byte
-            .record((clock::now().saturating_sub(started)).as_secs_f64());
+            .record((clock::recent().saturating_sub(started)).as_secs_f64());
         shard.counters.responded(head.status);
         // An answer that overtakes its request ends the connection, and says so.
         let keep = asking.keep_alive && request_whole.get();
         let mut body = Body::new(head.framing, &Limits::RESPONSES);
         out.clear();
+        out.reserve(front.len() + REWRITTEN_BYTES);
         let keeps = head.write_for_client(&front, keep, &mut out);
         let behind = front.get(head.head_bytes..).unwrap_or_default();
         let step = body
@@ -338,8 +339,7 @@ impl Connection {
             .await
             .map_err(|_gone| (Refusal::Internal, Retry::Never))?;
         drop(out);
-        let mut carried = 0;
-        stream_to_wire(stream, pieces, &self.wire, Some(&mut body), &mut carried)
+        stream_to_wire(stream, pieces, &self.wire, Some(&mut body))
             .await
             .map_err(|_cut| (Refusal::TunnelLost, Retry::Never))?;
         Ok(Answer::Whole { reusable: keeps })
@@ -386,6 +386,9 @@ fn is_idempotent(method: &str) -> bool {
         "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
     )
 }
+
+/// By how much a head may grow on its way to the application; more costs an allocation.
+const REWRITTEN_BYTES: usize = 64;
 
 /// Tunnels tried for one request.
 const TRIES_MAX: u32 = 2;
