@@ -13,6 +13,8 @@ pub(crate) struct Case {
     pub(crate) kind: Kind,
     /// Rounds above this one tell nothing new for the time they take.
     pub(crate) rounds_most: u32,
+    /// The same for peers: what is of interest is whether adit meets its goal.
+    pub(crate) rounds_most_of_peers: u32,
 }
 
 /// What is done.
@@ -111,6 +113,7 @@ pub(crate) fn cases(scenario: &Scenario, quick: bool, processors: usize) -> Vec<
         variant: variant.to_owned(),
         kind,
         rounds_most: u32::MAX,
+        rounds_most_of_peers: u32::MAX,
     };
     let bulk = |direction| {
         [(1, "1 stream"), (16, "16 streams")]
@@ -122,6 +125,7 @@ pub(crate) fn cases(scenario: &Scenario, quick: bool, processors: usize) -> Vec<
             .into_iter()
             .map(|case| Case {
                 rounds_most: most,
+                rounds_most_of_peers: most,
                 ..case
             })
             .collect()
@@ -160,7 +164,13 @@ pub(crate) fn cases(scenario: &Scenario, quick: bool, processors: usize) -> Vec<
             ];
             let cases =
                 nuisances.map(|(variant, nuisance)| case(variant, Kind::Isolation(nuisance)));
-            few(1, cases.to_vec())
+            cases
+                .into_iter()
+                .map(|case| Case {
+                    rounds_most_of_peers: 1,
+                    ..case
+                })
+                .collect()
         }
         'h' => {
             let mut cases = vec![

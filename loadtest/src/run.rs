@@ -228,8 +228,16 @@ fn measure_all(
 ) -> Result<()> {
     let mut work = Vec::new();
     for round in 1..=rounds {
-        for case in cases.iter().filter(|case| round <= case.rounds_most) {
-            let who = subjects.iter().filter(|who| applies(case, who));
+        for case in cases {
+            let who = subjects.iter().filter(|who| {
+                let is_peer = *who != DIRECT && *who != adit::NAME;
+                let most = if is_peer {
+                    case.rounds_most_of_peers
+                } else {
+                    case.rounds_most
+                };
+                round <= most && applies(case, who)
+            });
             work.extend(who.map(|who| (round, case, who.as_str())));
         }
     }

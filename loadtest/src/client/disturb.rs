@@ -38,6 +38,7 @@ pub(crate) fn run(route: &Route, nuisance: Nuisance, gauge: &Gauge) -> Result<Ta
             for _ in 0..count {
                 stalled.push(bulk::begin(route, Direction::Down)?);
             }
+            gauge.begin();
             while !gauge.is_over() {
                 std::thread::sleep(LOOK_EVERY);
             }
@@ -52,6 +53,7 @@ pub(crate) fn run(route: &Route, nuisance: Nuisance, gauge: &Gauge) -> Result<Ta
 fn drip(route: &Route, gauge: &Gauge) -> Result<Tally> {
     let (mut socket, _) = bulk::begin(route, Direction::Down)?;
     socket.set_nonblocking(false)?;
+    gauge.begin();
     let mut kilobyte = [0; 1024];
     while !gauge.is_over() {
         // The read timeout of `begin` stands: a stall of its own ends the drip, and is counted.
@@ -74,6 +76,7 @@ fn drip(route: &Route, gauge: &Gauge) -> Result<Tally> {
 fn flood(route: &Route, rate: u32, gauge: &Gauge) -> Result<Tally> {
     let mut schedule = Schedule::new(Instant::now(), f64::from(rate));
     let request = route.get("/bytes/1000000", false);
+    gauge.begin();
     while !gauge.is_over() {
         let now = Instant::now();
         if schedule.take(now).is_none() {

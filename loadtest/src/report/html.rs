@@ -111,8 +111,8 @@ fn table_of(record: &Record, medians: &Medians) -> String {
         html.push_str("<tr>");
         for cell in row {
             let class = match cell.as_str() {
-                "met" => " class=\"met\"",
-                "not met" => " class=\"missed\"",
+                met if met == "met" || met.starts_with("met,") => " class=\"met\"",
+                missed if missed.starts_with("not met") => " class=\"missed\"",
                 _ => "",
             };
             // Writing to a String does not fail.

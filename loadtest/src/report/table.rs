@@ -168,6 +168,17 @@ pub(crate) fn text(record: &Record) -> String {
     lines.join("\n")
 }
 
+// In how many of adit's rounds a figure was measured.
+fn measured_of(record: &Record, scenario: &str, variant: &str, figure: &str) -> (usize, usize) {
+    let rounds = record.samples.iter().filter(|sample| {
+        sample.subject == adit::NAME && sample.scenario == scenario && sample.variant == variant
+    });
+    rounds.fold((0, 0), |(some, all), sample| {
+        let has = sample.figures.contains_key(figure);
+        (some + usize::from(has), all + 1)
+    })
+}
+
 /// Heading and rows.
 pub(crate) fn cells(record: &Record, medians: &Medians) -> Vec<Vec<String>> {
     let peers: Vec<&String> = medians
@@ -193,13 +204,19 @@ pub(crate) fn cells(record: &Record, medians: &Medians) -> Vec<Vec<String>> {
             None if adit.is_none() && row.goal != Goal::None => "not measured",
             None => "",
         };
+        let met = match measured_of(record, row.scenario, &variant, row.figure) {
+            (some, all) if 0 < some && some < all && !met.is_empty() => {
+                format!("{met}, {some} of {all} rounds")
+            }
+            _ => met.to_owned(),
+        };
         let mut line = vec![
             format!("{}, {variant}", row.scenario),
             row.label.to_owned(),
             cell(DIRECT),
             cell(adit::NAME),
             row.goal.told(),
-            met.to_owned(),
+            met,
         ];
         line.extend(peers.iter().map(|peer| cell(peer)));
         if !peers.is_empty() {

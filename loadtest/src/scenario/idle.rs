@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::bench::Bench;
+use crate::client::bulk::Direction;
 use crate::client::hold;
 use crate::figure;
 use crate::interrupt;
-use crate::measure::Measured;
+use crate::measure::{self, Measured};
 use crate::procfs;
 use crate::subject::Subject;
 
@@ -24,8 +25,14 @@ pub(super) fn streams(bench: &Bench, who: &str, count: usize) -> Result<Measured
         measured.note(&format!("{held} streams, no more descriptors are allowed"));
     }
     let mut subject = bench.fresh(who, |_| {})?;
-    // A few streams first: what is allocated once belongs to the base.
+    // A few streams and some bulk first: what is allocated once belongs to the base.
     drop(hold::open(&subject.route, 20)?);
+    for direction in [Direction::Down, Direction::Up] {
+        let load = measure::carrying(bench, &subject, direction, 1)?;
+        interrupt::until("a warm-up has begun", SETTLE, || load.has_begun())?;
+        interrupt::pause(bench.warm())?;
+        load.stop()?;
+    }
     interrupt::pause(SETTLE)?;
     let base = Reading::of(&subject);
     let sockets = hold::open(&subject.route, held)?;

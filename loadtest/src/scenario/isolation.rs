@@ -2,12 +2,15 @@
 //!
 //! The pings are an open loop at a modest rate, so that what is measured is waiting, not throughput.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::bench::Bench;
 use crate::client::ask::{Asking, Pace};
 use crate::client::disturb::Nuisance;
 use crate::figure;
+use crate::interrupt;
 use crate::measure::{self, Measured};
 use crate::scenario::throughput;
 
@@ -16,6 +19,11 @@ pub(super) fn run(bench: &mut Bench, who: &str, nuisance: Option<Nuisance>) -> R
     let neighbour = nuisance
         .map(|nuisance| measure::disturbing(bench, &subject, nuisance))
         .transpose()?;
+    if let Some(neighbour) = &neighbour {
+        interrupt::until("the neighbour has begun", BEGUN_WITHIN, || {
+            neighbour.has_begun()
+        })?;
+    }
     let load = measure::asking(
         bench,
         Asking::ping(&subject.route, STREAMS, Pace::Open(RATE)),
@@ -32,12 +40,14 @@ pub(super) fn run(bench: &mut Bench, who: &str, nuisance: Option<Nuisance>) -> R
         measured.set("neighbour_gb", figure::float(counts.bytes) / 1e9);
         neighbour.stop()?;
         // What was on its way to readers that are gone is not the next measurement's.
-        crate::interrupt::pause(bench.warm())?;
+        interrupt::pause(bench.warm())?;
     }
     bench.stand(subject);
     Ok(measured)
 }
 
+/// As long as its streams may take to be answered.
+const BEGUN_WITHIN: Duration = Duration::from_secs(30);
 const STREAMS: usize = 64;
 /// Pings a second, all streams together.
 const RATE: f64 = 1000.0;
