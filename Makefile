@@ -3,8 +3,9 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/debug
+BENCHES := $(TARGET)/bench-count/adit-benches
 
-.PHONY: demo test build check peers bench-peers loadtest measure fuzz-smoke release clean help
+.PHONY: demo test build check peers bench bench-count benches bench-peers loadtest measure fuzz-smoke release clean help
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -15,8 +16,12 @@ demo: build ## gateway, agent and two backends with fresh keys; shows an allowed
 build: ## the two programs, `aditd` and `adit`
 	$(CARGO) build -p aditd -p adit-cli
 
-test: peers check build ## everything: lints, unit, property, journey, interop, hostile, house rules
-	$(CARGO) test --workspace --no-fail-fast
+# The count goes first, so that the last words are those of the tests; 77 is "cannot be counted here".
+test: peers check build benches ## everything: lints, instructions, unit, property, journey, interop, hostile, house rules
+	@over=0; $(BENCHES) count || [ $$? -eq 77 ] || over=1; \
+	echo "$(CARGO) test --workspace --no-fail-fast"; \
+	$(CARGO) test --workspace --no-fail-fast || exit 1; \
+	[ $$over -eq 0 ] || { echo "the count of instructions has failed, see above the tests" >&2; exit 1; }
 
 check: ## formatting and lints
 	$(CARGO) fmt --all --check
@@ -28,6 +33,15 @@ peers: ## the real peers that the tests speak to (Debian packages; installs what
 loadtest: release ## adit beside every peer found here, a bit over ten minutes: a table, and a page in target/loadtest
 	$(CARGO) build --release -p adit-loadtest
 	PATH="$(CURDIR)/target/peers/bin:$$PATH" $(TARGET)/release/adit-loadtest compare --rounds 3 --seconds 1 --push-seconds 30 $(LOADTEST)
+
+bench: ## what each quiet room takes, by criterion, beside the yamux crate and rustls; some six minutes
+	$(CARGO) bench -p adit-benches $(BENCH)
+
+bench-count: benches ## instructions of each case against benches/budgets.toml; needs valgrind
+	$(BENCHES) count $(BENCH)
+
+benches:
+	$(CARGO) build --profile bench-count -p adit-benches --bin adit-benches
 
 bench-peers: ## the peers of make loadtest: Debian packages, and what cargo can build; what cannot be had is told
 	@loadtest/peers/install.sh

@@ -13,6 +13,7 @@ want redis-cli redis-tools
 want openssl openssl
 want curl curl
 want wrk wrk
+want valgrind valgrind
 want python3 python3
 python3 -c 'import websockets' 2>/dev/null || [ -d /usr/lib/python3/dist-packages/websockets ] || need="$need python3-websockets"
 

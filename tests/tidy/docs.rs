@@ -106,10 +106,11 @@ fn links_lead_to_files() {
 
 #[test]
 fn paths_that_documents_name_are_there() {
-    const TOP: [&str; 7] = [
+    const TOP: [&str; 8] = [
         "dataplane/",
         "controlplane/",
         "loadtest/",
+        "benches/",
         "tests/",
         "fuzz/",
         "docs/",
