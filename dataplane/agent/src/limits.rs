@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(crate) const OPENING_WAIT: Duration = Duration::from_secs(10);
 
 /// Tunnels to one gateway when it is left to us: one for each of its shards, at most so many. Default
-/// 4: four cores' worth of one agent's traffic; about 100 KiB each while quiet.
+/// 4: four cores' worth of one agent's traffic; about 10 KiB each while quiet.
 pub(crate) const TUNNELS_AUTO_MAX: usize = 4;
 
 /// Tunnels to one gateway that may be configured. Default 16: the most shards a gateway is run with.

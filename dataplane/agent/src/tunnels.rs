@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use adit_proto::hello::{Hello, VERSION};
 use adit_runtime::clock;
-use adit_runtime::local::{Either, either};
+use adit_runtime::local::{Either, Gate, Turn, either};
 use adit_transport::Link;
 use adit_transport::backoff::Backoff;
 use adit_transport::dial::DialError;
@@ -147,18 +147,22 @@ async fn dial(shard: &Shard, gateway: &Gateway) -> Result<Rc<Link>, DialError> {
         instance: shared.instance,
         software: concat!("adit-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
     };
-    // Many handshakes at once, when gateways come back, would leave the memory of all of them behind. Who waits for
-    // gateways that do not answer is not waited for.
-    let _turn = either(
-        shard.dialling.enter(),
-        adit_runtime::timer::sleep(DIAL_TURN_WAIT),
-    )
-    .await;
+    let _turn = turn(&shard.dialling).await;
     let (socket, admitted) = shared
         .dialler
         .dial(&gateway.host, gateway.port, hello)
         .await?;
     Ok(Link::start(admitted.tunnel, socket, admitted.leftover))
+}
+
+// Many handshakes at once, when gateways come back, would leave the memory of all of them behind. `None` after a while:
+// whoever dials gateways that do not answer is not waited for.
+async fn turn(dialling: &Gate) -> Option<Turn<'_>> {
+    let waited = adit_runtime::timer::sleep(DIAL_TURN_WAIT);
+    match either(dialling.enter(), waited).await {
+        Either::Left(turn) => Some(turn),
+        Either::Right(()) => None,
+    }
 }
 
 // How long a place waits when its tunnel, after `lasted`, takes nothing new.
@@ -411,7 +415,24 @@ mod tests {
     use adit_proto::refusal::Refusal;
 
     use super::*;
+    use crate::limits::DIALS_MAX;
     use crate::test_world::{World, on_both_drivers};
+
+    #[test]
+    fn eight_dials_have_their_turn_at_once_and_the_next_goes_on_without_one_after_a_second() {
+        on_both_drivers(async |_| {
+            let gate = Gate::new(DIALS_MAX);
+            let began = clock::now();
+            let mut turns = Vec::new();
+            for _ in 0..DIALS_MAX {
+                turns.push(turn(&gate).await.expect("a place is free"));
+            }
+            assert!(turn(&gate).await.is_none());
+            assert!(clock::now() - began >= DIAL_TURN_WAIT);
+            turns.pop();
+            assert!(turn(&gate).await.is_some());
+        });
+    }
 
     #[test]
     fn r09_a_tunnel_that_held_five_seconds_was_a_success_and_a_shorter_one_a_failure_more() {

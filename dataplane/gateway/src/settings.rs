@@ -88,7 +88,7 @@ pub struct Limits {
     pub handshake: Duration,
     /// For a SOCKS5 negotiation (S-11).
     pub socks: Duration,
-    /// Connections of applications per shard; about 4 KiB each while quiet.
+    /// Connections of applications per shard; about 1.1 KiB each while quiet.
     pub connections_max: usize,
     /// Tunnels of one agent over all shards.
     pub tunnels_per_agent_max: usize,

@@ -258,7 +258,7 @@ impl<P: Payload> Session<P> {
         if bytes > 0 {
             let stream = &mut self.streams[slot];
             stream.send.reserve(length(bytes));
-            stream.queue.push_back(payload);
+            stream.push(payload);
             stream.queued += bytes;
             self.queued += bytes;
         }

@@ -152,8 +152,8 @@ pub(crate) struct Stream<P> {
     pub(crate) touched_at: Duration,
 }
 
-/// A queue that grew longer than this gives its memory back when its stream ends.
-const QUEUE_KEPT: usize = 16;
+/// A queue that grew longer than this gives its memory back when it is empty: its stream may stay quiet for hours.
+const QUEUE_KEPT: usize = 1;
 
 impl<P: Payload> Stream<P> {
     pub(crate) const fn new(id: StreamId, ours: bool) -> Self {
@@ -179,7 +179,20 @@ impl<P: Payload> Stream<P> {
     /// The stream is gone: what it queued is dropped, its slot waits for the next one.
     pub(crate) fn retire(&mut self) {
         self.queue.clear();
-        if self.queue.capacity() > QUEUE_KEPT {
+        self.rest();
+    }
+
+    /// Queues a payload. Most queues hold one at a time and no more.
+    pub(crate) fn push(&mut self, payload: P) {
+        if self.queue.capacity() == 0 {
+            self.queue.reserve_exact(QUEUE_KEPT);
+        }
+        self.queue.push_back(payload);
+    }
+
+    /// Gives back what an empty queue need not keep.
+    pub(crate) fn rest(&mut self) {
+        if self.queue.is_empty() && self.queue.capacity() > QUEUE_KEPT {
             self.queue = VecDeque::new();
         }
     }

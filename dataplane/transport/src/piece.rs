@@ -61,6 +61,24 @@ impl fmt::Debug for Piece {
     }
 }
 
+/// Appends a piece. Most rows hold one and no more.
+pub(crate) fn push(pieces: &mut VecDeque<Piece>, piece: Piece) {
+    if pieces.capacity() == 0 {
+        pieces.reserve_exact(ROW_KEPT);
+    }
+    pieces.push_back(piece);
+}
+
+/// Gives back what an empty row need not keep: its stream may stay quiet for hours.
+pub(crate) fn rest(pieces: &mut VecDeque<Piece>) {
+    if pieces.is_empty() && pieces.capacity() > ROW_KEPT {
+        *pieces = VecDeque::new();
+    }
+}
+
+/// Pieces for which an empty row keeps its memory.
+const ROW_KEPT: usize = 1;
+
 /// Drops the first `bytes` of a row of pieces.
 pub fn advance(pieces: &mut VecDeque<Piece>, bytes: usize) {
     let mut left = bytes;
@@ -220,6 +238,23 @@ mod tests {
         let mut pieces = VecDeque::from([Piece::new(&blocks[0], 0, PINNING_BYTES_MIN - 1)]);
         let_wait(&mut pieces);
         assert_eq!(Rc::strong_count(&blocks[0]), 1, "a little pins nothing");
+    }
+
+    #[test]
+    fn an_empty_row_keeps_the_memory_of_one_piece_and_of_no_more() {
+        let shared = block(b"abc");
+        let mut row = VecDeque::new();
+        push(&mut row, Piece::new(&shared, 0, 1));
+        row.clear();
+        rest(&mut row);
+        assert_eq!(row.capacity(), ROW_KEPT);
+        push(&mut row, Piece::new(&shared, 0, 1));
+        push(&mut row, Piece::new(&shared, 1, 2));
+        rest(&mut row);
+        assert_eq!(joined(&row), b"ab", "what is held stays");
+        row.clear();
+        rest(&mut row);
+        assert_eq!(row.capacity(), 0);
     }
 
     #[test]

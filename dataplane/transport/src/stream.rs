@@ -213,7 +213,11 @@ impl Stream {
                 if !end.inbox.is_empty() {
                     let bytes = total(&end.inbox);
                     self.taken.set(self.taken.get() + bytes);
-                    into.append(&mut end.inbox);
+                    if into.is_empty() {
+                        std::mem::swap(into, &mut end.inbox);
+                    } else {
+                        into.append(&mut end.inbox);
+                    }
                     return Poll::Ready(Ok(Received::Data));
                 }
                 if end.finished {
@@ -227,11 +231,8 @@ impl Stream {
                         end.reset_error()
                     }));
                 }
-                // Nothing has come and nothing is held: a quiet stream keeps no memory for either.
-                end.inbox = VecDeque::new();
-                if into.is_empty() {
-                    *into = VecDeque::new();
-                }
+                piece::rest(&mut end.inbox);
+                piece::rest(into);
                 end.reader = Some(cx.waker().clone());
                 Poll::Pending
             })

@@ -2,7 +2,6 @@
 //!
 //! Control goes before data, because it is small, bounded, and the peer waits for it.
 
-use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::Session;
@@ -110,10 +109,7 @@ impl<P: Payload> Session<P> {
             length: length(bytes),
         };
         debug_assert_eq!(size(header.length), bytes, "a frame is short");
-        if stream.queue.is_empty() && !stream.state.owes_fin() {
-            // It may stay quiet for hours. With the FIN its slot will be used again soon, and the queue with it.
-            stream.queue = VecDeque::new();
-        }
+        stream.rest();
         if fin {
             self.step(slot, Happening::FinLeft);
         }

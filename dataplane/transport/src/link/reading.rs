@@ -139,8 +139,10 @@ impl Link {
                             let may_wait =
                                 !end.stalled && piece::may_pin(bytes, buffer::lent(Class::Block));
                             if end.fresh == turn || may_wait {
-                                end.inbox
-                                    .push_back(Piece::new(block, range.start, range.end));
+                                piece::push(
+                                    &mut end.inbox,
+                                    Piece::new(block, range.start, range.end),
+                                );
                             } else {
                                 // Its task is busy elsewhere, perhaps for long: it must not pin the block.
                                 piece::append_copy(
