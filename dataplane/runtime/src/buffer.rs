@@ -134,6 +134,36 @@ impl Drop for Buffer {
     }
 }
 
+/// An empty vector to write a head into: one that was [`keep`]t on this thread, or a new one of 2 KiB.
+#[must_use]
+pub fn vector() -> Vec<u8> {
+    let kept = VECTORS.try_with(|kept| kept.borrow_mut().pop());
+    kept.ok()
+        .flatten()
+        .unwrap_or_else(|| Vec::with_capacity(VECTOR_BYTES))
+}
+
+/// Takes a vector that is no longer needed for the next [`vector`], unless there are enough, or it is large. For short
+/// work only: a vector that waits for a peer shall be as small as what is in it.
+pub fn keep(mut vector: Vec<u8>) {
+    let _ = VECTORS.try_with(|kept| {
+        let mut kept = kept.borrow_mut();
+        if (VECTOR_BYTES..=VECTOR_BYTES_MAX).contains(&vector.capacity())
+            && kept.len() < VECTORS_KEPT
+        {
+            vector.clear();
+            kept.push(vector);
+        }
+    });
+}
+
+/// What a new vector holds: nearly every head.
+const VECTOR_BYTES: usize = 2 * 1024;
+/// Larger ones are not kept.
+const VECTOR_BYTES_MAX: usize = 8 * 1024;
+/// How many a thread keeps: 512 KiB at worst.
+const VECTORS_KEPT: usize = 64;
+
 /// How many free buffers of `class` this thread keeps.
 #[must_use]
 pub fn kept(class: Class) -> usize {
@@ -149,6 +179,7 @@ pub fn lent(class: Class) -> usize {
 }
 
 thread_local! {
+    static VECTORS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     static LENT: [Cell<usize>; 3] = const { [Cell::new(0), Cell::new(0), Cell::new(0)] };
     static FREE: RefCell<[Vec<Box<[u8]>>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
 }
@@ -181,6 +212,26 @@ mod tests {
         assert_eq!(lent(Class::Block), before + 1);
         drop(one);
         assert_eq!(lent(Class::Block), before);
+    }
+
+    #[test]
+    fn a_kept_vector_is_the_next_one_and_neither_too_many_nor_large_ones_are_kept() {
+        std::thread::spawn(|| {
+            let mut first = vector();
+            first.extend_from_slice(b"secret");
+            let address = first.as_ptr();
+            keep(first);
+            let again = vector();
+            assert_eq!((again.as_ptr(), again.len()), (address, 0));
+            for capacity in [VECTOR_BYTES - 1, VECTOR_BYTES_MAX + 1] {
+                keep(Vec::with_capacity(capacity));
+            }
+            assert_eq!(VECTORS.with_borrow(Vec::len), 0);
+            (0..=VECTORS_KEPT).for_each(|_| keep(Vec::with_capacity(VECTOR_BYTES_MAX)));
+            assert_eq!(VECTORS.with_borrow(Vec::len), VECTORS_KEPT);
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

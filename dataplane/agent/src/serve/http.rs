@@ -25,8 +25,8 @@ use adit_relay::duplex::duplex;
 use adit_relay::exchange::exchange;
 use adit_relay::gather::{self, Gathered};
 use adit_relay::pipe::{Reading, stream_to_wire, wire_to_stream};
-use adit_runtime::clock;
 use adit_runtime::local::{Either, Notify, either};
+use adit_runtime::{buffer, clock};
 use adit_transport::{Piece, Stream, Wire};
 
 use super::{Asked, Ended, Progress, dial, refuse, while_granted};
@@ -296,14 +296,14 @@ impl Granted<'_> {
             virtual_port: self.permit.virtual_port(),
         };
         let mut front = Vec::new();
-        let mut out = Vec::with_capacity(ANSWER_FRONT_BYTES);
         let mut interim = 0;
-        let head = loop {
+        let (head, mut out) = loop {
             let head = self.read_head(wire, sent, &mut front, interim > 0).await?;
             head.check_upgrade(self.head.upgrade)
                 .map_err(|error| self.malformed(&error))?;
+            let mut out = buffer::vector();
             if !head.is_interim() {
-                break head;
+                break (head, out);
             }
             interim += 1;
             if interim > INTERIM_MAX {
@@ -315,7 +315,6 @@ impl Granted<'_> {
             head.write_for_gateway(&front, &rewrite, &mut out);
             front.drain(..head.head_bytes.min(front.len()));
             self.say(&out, false).await?;
-            out.clear();
         };
         let waited = clock::recent().saturating_sub(self.started);
         self.shard.counters.first_byte.record(waited.as_secs_f64());
@@ -337,7 +336,7 @@ impl Granted<'_> {
         let mut spill = stray.to_vec();
         drop(front);
         self.say(&out, body.is_complete()).await?;
-        drop(out);
+        buffer::keep(out);
         if !body.is_complete() {
             let message = Reading {
                 body: &mut body,
@@ -503,10 +502,6 @@ fn is_idempotent(method: &str) -> bool {
         "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
     )
 }
-
-/// What most answers begin with fits into so much: the head, and what came of the body with it. A longer
-/// one costs an allocation more.
-const ANSWER_FRONT_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {

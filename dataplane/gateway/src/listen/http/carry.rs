@@ -16,7 +16,7 @@ use adit_relay::duplex::duplex;
 use adit_relay::exchange::exchange;
 use adit_relay::gather::{self, Gathered};
 use adit_relay::pipe::{Reading, stream_to_wire, wire_to_stream};
-use adit_runtime::clock;
+use adit_runtime::{buffer, clock};
 use adit_transport::{Piece, Stream, StreamError, Wire};
 
 use super::{Asking, Connection, Next};
@@ -278,16 +278,16 @@ impl Connection {
             return Err((refusal, retry));
         }
         front.drain(..used.min(front.len()));
-        let mut out = Vec::new();
-        let head = loop {
+        let (head, mut out) = loop {
             let is_head = asked.head_only;
             let head = gather::from_stream(stream, pieces, &mut front, |bytes| {
                 ResponseHead::parse(bytes, is_head, &Limits::TUNNELLED)
             })
             .await
             .map_err(lost)?;
+            let mut out = buffer::vector();
             if head.status >= 200 {
-                break head;
+                break (head, out);
             }
             if head.status == 101 {
                 if !asking.head.upgrade || !head.upgrade {
@@ -305,7 +305,6 @@ impl Connection {
             }
             // RFC 9110, section 15.2: no 1xx to an HTTP/1.0 client.
             if asking.head.version == Version::Http11 {
-                out.clear();
                 head.write_for_client(&front, true, &mut out);
                 written.set(true);
                 self.wire
@@ -323,7 +322,6 @@ impl Connection {
         // An answer that overtakes its request ends the connection, and says so.
         let keep = asking.keep_alive && request_whole.get();
         let mut body = Body::new(head.framing, &Limits::RESPONSES);
-        out.clear();
         out.reserve(front.len() + REWRITTEN_BYTES);
         let keeps = head.write_for_client(&front, keep, &mut out);
         let behind = front.get(head.head_bytes..).unwrap_or_default();
@@ -338,7 +336,7 @@ impl Connection {
             .write_all(&out)
             .await
             .map_err(|_gone| (Refusal::Internal, Retry::Never))?;
-        drop(out);
+        buffer::keep(out);
         stream_to_wire(stream, pieces, &self.wire, Some(&mut body))
             .await
             .map_err(|_cut| (Refusal::TunnelLost, Retry::Never))?;
