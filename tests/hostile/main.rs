@@ -8,6 +8,7 @@
 mod descriptors;
 mod differential;
 mod identity;
+mod memory;
 mod paths;
 mod requests;
 mod responses;

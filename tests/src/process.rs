@@ -136,11 +136,31 @@ impl Process {
     /// Resident memory in bytes.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// Most resident memory it ever had, or since it was last forgotten.
+    #[must_use]
+    pub fn most_resident_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// Forgets how much resident memory it once had.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn forget_most_resident(&self) {
+        // proc_pid_clear_refs(5): 5 sets the peak to what is resident now.
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5")
+            .expect("one's own child may be told so");
+    }
+
+    fn memory(&self, line: &str) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
         let kib = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .find_map(|found| found.strip_prefix(line))
             .and_then(|rest| rest.trim().strip_suffix("kB"))
             .and_then(|number| number.trim().parse::<u64>().ok());
         kib.unwrap_or(0) * 1024
