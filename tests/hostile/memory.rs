@@ -35,7 +35,7 @@ const FREE_BUFFERS_OF_A_THREAD: u64 = 4096 * 2 * KIB + 1024 * RECORD + 32 * BLOC
 // The same, "The way of a byte": blocks of a shard that waiting payload may keep from being used again.
 const PINNED_BLOCKS: u64 = 32 * BLOCK;
 // The classes of buffers there.
-const RECORD: u64 = 16 * KIB + 22;
+const RECORD: u64 = 16 * KIB;
 const BLOCK: u64 = 256 * KIB;
 // Tasks and tables of one open request in one program: both together need 9 KiB (docs/performance.md).
 const OPEN_REQUEST: u64 = 9 * KIB;
@@ -127,16 +127,6 @@ impl Stage {
     fn serves(&self) {
         let response = self.world.get("http://web.virtual/10");
         assert_eq!(response.body, &PATTERN[..10], "{}", response.line);
-    }
-
-    /// Starts both programs once more with this in their environment.
-    fn start_again_with(&mut self, name: &str, value: &str) {
-        self.world.gateway.keep_doors();
-        for node in self.nodes() {
-            node.environment(name, value);
-            node.start();
-        }
-        self.world.wait_for_tunnels(1);
     }
 
     fn streams(&self) -> f64 {
@@ -574,10 +564,7 @@ on_both_drivers! {
         const STREAMS: usize = 900;
         let (spring, echo) = (Spring::narrow(), Backend::echo());
         let mut stage = Stage::new(driver, rules(&spring, &echo), |_| {});
-        // What a program has given back is the allocator's, and glibc's keeps it for the next flood. Here each
-        // record and each block is a mapping of its own, so that resident is what a program holds.
-        stage.start_again_with("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=16000");
-        let kept = FREE_BUFFERS_OF_A_THREAD + 1024 * (RECORD.next_multiple_of(4 * KIB) - RECORD);
+        let kept = FREE_BUFFERS_OF_A_THREAD;
         Reader::ask(&stage.world, 16 * MIB).take(16 * MIB);
         stage.ends(0);
         stage.measure();
@@ -623,8 +610,14 @@ fn many_readers(streams: u64) -> [u64; 2] {
         // Copies fill records, but for a stream's first and last.
         RECEIVED_IN_A_TUNNEL + PINNED_BLOCKS + streams * 2 * RECORD + open + SLACK,
         // The bound counts payload: what was read at once fills its slots but for the last, so of a little more than a
-        // record half is empty. Beyond the bound each stream may queue one frame.
-        2 * QUEUED_IN_A_TUNNEL + streams * RECORD + SEALED_IN_A_TUNNEL + open + SLACK,
+        // record half is empty. Beyond the bound each stream may queue one frame. Records that a read did not fill are
+        // free, and kept.
+        2 * QUEUED_IN_A_TUNNEL
+            + streams * RECORD
+            + 1024 * RECORD
+            + SEALED_IN_A_TUNNEL
+            + open
+            + SLACK,
     ]
 }
 

@@ -17,8 +17,15 @@ const _: () = assert!(
 
 /// What a frame carries when we send: the caller's buffer, never looked into by the mux.
 pub trait Payload {
-    /// Bytes that follow the header on the wire; must not change while the payload is queued.
+    /// Bytes that follow the header on the wire; must not change while the payload is queued, but by [`Self::absorb`].
     fn len(&self) -> usize;
+
+    /// Takes the bytes of `next` behind its own if there is memory for all of them; says whether. What is queued behind
+    /// each other then needs no memory of its own: a sender of single bytes would have one buffer for each.
+    fn absorb(&mut self, next: &Self) -> bool {
+        let _ = next;
+        false
+    }
 
     /// True when no byte would follow the header.
     fn is_empty(&self) -> bool {

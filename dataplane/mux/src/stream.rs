@@ -182,8 +182,13 @@ impl<P: Payload> Stream<P> {
         self.rest();
     }
 
-    /// Queues a payload. Most queues hold one at a time and no more.
+    /// Queues a payload, in the memory of the last one if it fits. Most queues hold one at a time and no more.
     pub(crate) fn push(&mut self, payload: P) {
+        if let Some(last) = self.queue.back_mut()
+            && last.absorb(&payload)
+        {
+            return;
+        }
         if self.queue.capacity() == 0 {
             self.queue.reserve_exact(QUEUE_KEPT);
         }

@@ -8,13 +8,15 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use memmap2::MmapMut;
+
 /// The sizes in which buffers exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Class {
     /// 2 KiB: a small request, a head, the first read of a connection of unknown appetite.
     Small,
-    /// 16406 bytes: exactly one full TLS record, headers and tag included.
+    /// 16 KiB: a TLS record, headers and tag included, 22 bytes short of a full one, so that it fills its pages.
     Record,
     /// 256 KiB: one large read of a tunnel.
     Block,
@@ -26,7 +28,7 @@ impl Class {
     pub const fn bytes(self) -> usize {
         match self {
             Self::Small => 2 * 1024,
-            Self::Record => 16_406,
+            Self::Record => 16 * 1024,
             Self::Block => 256 * 1024,
         }
     }
@@ -53,9 +55,29 @@ impl Class {
 
 /// A borrowed buffer; goes home when dropped.
 pub struct Buffer {
-    // Empty only while `drop` runs.
-    bytes: Box<[u8]>,
+    // None only while `drop` runs.
+    memory: Option<Memory>,
     class: Class,
+}
+
+// Large buffers are pages of their own: after a flood an allocator would keep them for good, between small things that
+// live long, where nobody can give them back to the system.
+enum Memory {
+    Heap(Box<[u8]>),
+    Pages(MmapMut),
+}
+
+impl Memory {
+    fn new(class: Class) -> Self {
+        let heap = || Self::Heap(vec![0; class.bytes()].into_boxed_slice());
+        match class {
+            Class::Small => heap(),
+            // Without pages, or without room for another mapping, the allocator has the last word.
+            Class::Record | Class::Block => {
+                MmapMut::map_anon(class.bytes()).map_or_else(|_| heap(), Self::Pages)
+            }
+        }
+    }
 }
 
 impl Buffer {
@@ -69,11 +91,11 @@ impl Buffer {
                 count.set(count.get() + 1);
             }
         });
-        let bytes = kept
-            .ok()
-            .flatten()
-            .unwrap_or_else(|| vec![0; class.bytes()].into_boxed_slice());
-        Self { bytes, class }
+        let memory = kept.ok().flatten().unwrap_or_else(|| Memory::new(class));
+        Self {
+            memory: Some(memory),
+            class,
+        }
     }
 
     /// The class it was borrowed as.
@@ -86,25 +108,33 @@ impl Buffer {
 impl Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        match &self.memory {
+            Some(Memory::Heap(bytes)) => bytes,
+            Some(Memory::Pages(pages)) => pages,
+            None => &[],
+        }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        match &mut self.memory {
+            Some(Memory::Heap(bytes)) => bytes,
+            Some(Memory::Pages(pages)) => pages,
+            None => &mut [],
+        }
     }
 }
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self
     }
 }
 
 impl AsMut<[u8]> for Buffer {
     fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        self
     }
 }
 
@@ -117,7 +147,9 @@ impl fmt::Debug for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
+        let Some(memory) = self.memory.take() else {
+            return;
+        };
         let _ = LENT.try_with(|lent| {
             if let Some(count) = lent.get(self.class.index()) {
                 count.set(count.get().saturating_sub(1));
@@ -128,7 +160,7 @@ impl Drop for Buffer {
             if let Some(list) = free.borrow_mut().get_mut(self.class.index())
                 && list.len() < self.class.kept_max()
             {
-                list.push(bytes);
+                list.push(memory);
             }
         });
     }
@@ -181,7 +213,7 @@ pub fn lent(class: Class) -> usize {
 thread_local! {
     static VECTORS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     static LENT: [Cell<usize>; 3] = const { [Cell::new(0), Cell::new(0), Cell::new(0)] };
-    static FREE: RefCell<[Vec<Box<[u8]>>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
+    static FREE: RefCell<[Vec<Memory>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use adit_proto::hello::{Hello, Welcome};
+use adit_runtime::buffer::{Class, lent};
 use adit_runtime::housekeeping::Housekeeping;
 use adit_runtime::local::both;
 use adit_runtime::resolve::Resolver;
@@ -201,6 +202,64 @@ fn a_stream_that_nobody_reads_does_not_stop_its_neighbours() {
         }
         stalled.finish();
         assert!(read_all(&held).await.unwrap() == pattern(200_000, 1));
+    });
+}
+
+#[test]
+fn small_frames_fill_a_shared_record_to_the_last_byte_of_its_memory() {
+    on_both_drivers(async |world| {
+        // Around a quarter of a record and of its memory, with their mux headers.
+        for length in 4070..=4096 {
+            let mut streams = Vec::new();
+            for seed in 0..4 {
+                let stream = world.gateway.open().await.unwrap();
+                stream
+                    .send_bytes(&pattern(length, seed), true)
+                    .await
+                    .unwrap();
+                streams.push(stream);
+            }
+            for seed in 0..4 {
+                let stream = world.agent.accept().await.expect("the tunnel holds");
+                assert_eq!(read_all(&stream).await.unwrap(), pattern(length, seed));
+                stream.finish();
+            }
+        }
+    });
+}
+
+#[test]
+fn single_bytes_that_wait_for_a_tunnel_share_their_memory() {
+    // Each in a frame of its own would be more than a batch takes on.
+    const BYTES: usize = 60_000;
+    on_both_drivers(async |world| {
+        // More than the kernel takes while nobody reads at the other end, who is on this very thread.
+        let mut full = Vec::new();
+        for seed in 0..100 {
+            let stream = world.gateway.open().await.unwrap();
+            stream
+                .send_bytes(&pattern(250_000, seed), false)
+                .await
+                .unwrap();
+            full.push(stream);
+        }
+        let dripping = world.gateway.open().await.unwrap();
+        let before = lent(Class::Small);
+        for n in 0..BYTES {
+            dripping.send_bytes(&pattern(1, n), false).await.unwrap();
+        }
+        let held = lent(Class::Small) - before;
+        assert!(held <= BYTES / 1000, "{held} buffers for {BYTES} bytes");
+        dripping.finish();
+        let mut got = Vec::new();
+        for n in 0..=full.len() {
+            let stream = world.agent.accept().await.unwrap();
+            if n == full.len() {
+                got = read_all(&stream).await.unwrap();
+            }
+        }
+        let sent: Vec<u8> = (0..BYTES).flat_map(|n| pattern(1, n)).collect();
+        assert!(got == sent, "they arrive in order");
     });
 }
 

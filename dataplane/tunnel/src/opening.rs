@@ -63,7 +63,7 @@ pub enum Progress {
 
 /// What a finished opening leaves.
 #[derive(Debug)]
-pub struct Opened<B> {
+pub struct Opened<B: AsRef<[u8]> + AsMut<[u8]>> {
     /// The tunnel.
     pub tunnel: Tunnel<B>,
 }

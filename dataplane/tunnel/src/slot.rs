@@ -81,9 +81,14 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Slot<B> {
     }
 }
 
-impl<B> Payload for Slot<B> {
+impl<B: AsRef<[u8]> + AsMut<[u8]>> Payload for Slot<B> {
     fn len(&self) -> usize {
         self.len
+    }
+
+    fn absorb(&mut self, next: &Self) -> bool {
+        let fits = self.len + next.len <= self.capacity();
+        fits && self.append(next.payload()) == next.len
     }
 }
 
@@ -109,6 +114,20 @@ mod tests {
     #[test]
     fn memory_of_more_than_a_record_holds_no_more_than_one() {
         assert_eq!(Slot::new(vec![0; 40_000]).capacity(), PAYLOAD_MAX);
+    }
+
+    #[test]
+    fn a_slot_absorbs_what_fits_to_the_last_byte_and_not_a_byte_more() {
+        let slot = |bytes: &[u8]| {
+            let mut slot = Slot::new(vec![0; SLOT_OVERHEAD + 4]);
+            slot.append(bytes);
+            slot
+        };
+        let mut one = slot(b"ab");
+        assert!(one.absorb(&slot(b"cd")));
+        assert_eq!(one.payload(), b"abcd");
+        assert!(!one.absorb(&slot(b"e")));
+        assert_eq!(one.payload(), b"abcd", "nothing of it was taken");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct Peer {
 }
 
 /// One established tunnel over memory `B`.
-pub struct Tunnel<B> {
+pub struct Tunnel<B: AsRef<[u8]> + AsMut<[u8]>> {
     records: Records,
     session: Session<Slot<B>>,
     peer: Peer,
@@ -49,6 +49,16 @@ struct Pack<B> {
     memory: B,
     // Bytes of plaintext so far.
     len: usize,
+}
+
+impl<B: AsRef<[u8]>> Pack<B> {
+    // Bytes of plaintext that fit.
+    fn room(&self) -> usize {
+        let memory = self.memory.as_ref().len();
+        memory
+            .saturating_sub(RECORD_HEADER + RECORD_TRAILER)
+            .min(MAX_PLAINTEXT)
+    }
 }
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Tunnel<B> {
@@ -137,7 +147,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Tunnel<B> {
     }
 
     /// Picks frames, seals them and appends them to `batch` until it holds `limit` bytes or nothing
-    /// is left to send. `supply` lends memory of one full record.
+    /// is left to send. `supply` lends memory for records that small frames share, of at least 8 KiB each; more than a
+    /// full record's is not used.
     ///
     /// # Errors
     /// [`Error::Tls`] when a record cannot be sealed; a bug or a key that has been used up.
@@ -199,7 +210,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Tunnel<B> {
         if self
             .pack
             .as_ref()
-            .is_some_and(|p| p.len + needed > MAX_PLAINTEXT)
+            .is_some_and(|p| p.len + needed > p.room())
         {
             self.seal_pack(batch)?;
         }
@@ -391,7 +402,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Tunnel<B> {
     }
 }
 
-impl<B> fmt::Debug for Tunnel<B> {
+impl<B: AsRef<[u8]> + AsMut<[u8]>> fmt::Debug for Tunnel<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tunnel")
             .field("peer", &self.peer)
