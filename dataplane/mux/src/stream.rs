@@ -152,7 +152,7 @@ pub(crate) struct Stream<P> {
     pub(crate) touched_at: Duration,
 }
 
-/// A queue that grew longer than this gives its memory back when it is empty: its stream may stay quiet for hours.
+/// A queue that grew longer than this gives its memory back when its stream ends.
 const QUEUE_KEPT: usize = 1;
 
 impl<P: Payload> Stream<P> {
@@ -195,9 +195,15 @@ impl<P: Payload> Stream<P> {
         self.queue.push_back(payload);
     }
 
-    /// Gives back what an empty queue need not keep.
+    /// Gives back what an empty queue need not keep: all of it while the stream goes on, for it may be quiet for hours;
+    /// what is kept with the end is the next stream's.
     pub(crate) fn rest(&mut self) {
-        if self.queue.is_empty() && self.queue.capacity() > QUEUE_KEPT {
+        let kept = if self.state == State::Open {
+            0
+        } else {
+            QUEUE_KEPT
+        };
+        if self.queue.is_empty() && self.queue.capacity() > kept {
             self.queue = VecDeque::new();
         }
     }

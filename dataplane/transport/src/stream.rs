@@ -231,8 +231,11 @@ impl Stream {
                         end.reset_error()
                     }));
                 }
+                // One of the two rows keeps room for one; the other would keep it for nothing.
                 piece::rest(&mut end.inbox);
-                piece::rest(into);
+                if into.is_empty() {
+                    *into = VecDeque::new();
+                }
                 end.reader = Some(cx.waker().clone());
                 Poll::Pending
             })
