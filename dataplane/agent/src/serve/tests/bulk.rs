@@ -45,6 +45,16 @@ fn read_all(mut from: &TcpStream) -> u64 {
     }
 }
 
+// Waits until as much has come as anybody wants to send to who does not read.
+fn stands_still(socket: &TcpStream) {
+    let waiting = || rustix::io::ioctl_fionread(socket).unwrap();
+    let mut before = 0;
+    while before == 0 || waiting() > before {
+        before = waiting();
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
 async fn opened(world: &World) -> (Stream, VecDeque<adit_transport::Piece>) {
     let stream = world
         .open(&front(Protocol::Tcp, "acme", "db.virtual", 5432, ""), false)
@@ -109,7 +119,7 @@ fn payload_for_a_socket_that_stalls_is_copied_out_of_the_tunnels_blocks() {
         let (stream, mut first) = opened(&world).await;
         let slow = application(|socket| {
             socket.shutdown(Shutdown::Write).unwrap();
-            std::thread::sleep(Duration::from_millis(500));
+            stands_still(&socket);
             assert_eq!(read_all(&socket), BYTES);
         });
         let ended = duplex(&stream, &mut first, &slow).await;
