@@ -15,11 +15,16 @@ pub fn now() -> Duration {
     now
 }
 
-/// What [`now`] said last on this thread. A shard asks whenever a socket wakes it, so it is at most as old as the turn
-/// that runs: good for measuring, not for a deadline.
+/// What [`now`] said last on this thread. A shard asks whenever a socket or a message wakes it, so it is at most as old
+/// as the turn that runs: good for measuring, not for a deadline.
 #[must_use]
 pub fn recent() -> Duration {
     RECENT.get()
+}
+
+/// To be called by whoever waited for something from outside, so that [`recent`] is.
+pub fn woken() {
+    let _ = now();
 }
 
 thread_local! {

@@ -125,6 +125,7 @@ impl<T> Inbox<T> {
             }
             // Readiness first: on a ring a read of a non-blocking socket does not wait.
             if self.bell.readable(false).await.is_ok() {
+                crate::clock::woken();
                 let (_, _) = self.bell.read(vec![0_u8; 8]).await;
             }
         }
@@ -161,6 +162,26 @@ mod tests {
             });
             assert!(sum.unwrap());
             writer.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn whoever_waited_for_a_message_finds_the_clock_read_anew() {
+        const LATER: std::time::Duration = std::time::Duration::from_millis(30);
+        for driver in [choose(None).unwrap().driver, Driver::Epoll] {
+            let (sender, receiver) = mailbox(1).unwrap();
+            let waited = run_here(driver, async move {
+                let mut inbox = receiver.open().unwrap();
+                let begun = crate::clock::now();
+                let writer = std::thread::spawn(move || {
+                    std::thread::sleep(LATER);
+                    sender.send(()).unwrap();
+                });
+                inbox.next().await;
+                writer.join().unwrap();
+                crate::clock::recent() - begun
+            });
+            assert!(waited.unwrap() >= LATER);
         }
     }
 

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use adit_runtime::pace;
+use adit_runtime::{clock, pace};
 use monoio::net::TcpStream;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use socket2::{SockRef, TcpKeepalive};
@@ -194,14 +194,15 @@ impl Wire for Socket {
     async fn readable(&self) -> io::Result<()> {
         pace::step().await;
         let ready = self.stream.readable(false).await;
-        // For whoever measures in this turn (`clock::recent`).
-        let _ = adit_runtime::clock::now();
+        clock::woken();
         ready
     }
 
     async fn writable(&self) -> io::Result<()> {
         pace::step().await;
-        self.stream.writable(false).await
+        let ready = self.stream.writable(false).await;
+        clock::woken();
+        ready
     }
 
     async fn finish(&self) -> io::Result<()> {
@@ -230,6 +231,8 @@ const LOCAL_KEEPALIVE_PROBES: u32 = 4;
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
     use super::*;
     use adit_runtime::shard::{Driver, choose, run_here};
 
@@ -260,6 +263,38 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
             other.write_all(b"late").await.unwrap();
             assert_eq!(one.read(&mut bytes).await.unwrap(), 4);
+        });
+    }
+
+    #[test]
+    fn whoever_waited_for_a_socket_finds_the_clock_read_anew() {
+        const LATER: Duration = Duration::from_millis(30);
+        on_both_drivers(async || {
+            let (one, other) = pair().await;
+            let far = other.detach().unwrap();
+            let begun = clock::now();
+            let writing = std::thread::spawn(move || {
+                std::thread::sleep(LATER);
+                (&far).write_all(b"late").unwrap();
+                far
+            });
+            one.readable().await.unwrap();
+            assert!(clock::recent() - begun >= LATER, "readable");
+            let mut far = writing.join().unwrap();
+
+            far.set_nonblocking(false).unwrap();
+            let full = [0; 64 * 1024];
+            while one.try_write(&[IoSlice::new(&full)]).is_ok() {}
+            let begun = clock::now();
+            let reading = std::thread::spawn(move || {
+                std::thread::sleep(LATER);
+                let mut some = vec![0; 64 * 1024];
+                while far.read(&mut some).unwrap() > 0 {}
+            });
+            one.writable().await.unwrap();
+            assert!(clock::recent() - begun >= LATER, "writable");
+            one.finish().await.unwrap();
+            reading.join().unwrap();
         });
     }
 
