@@ -189,8 +189,7 @@ impl Granted<'_> {
                 // RFC 9110, section 9.2.2: an unanswered request is sent again only when that cannot be
                 // twice, or cannot hurt.
                 Err(Failure::Dead { written }) => {
-                    let again =
-                        !written || (sent_at_once && is_idempotent(self.head.method(self.message)));
+                    let again = !written || (sent_at_once && self.head.is_idempotent(self.message));
                     if !again {
                         return Err(self.failed(
                             Refusal::BackendReset,
@@ -491,29 +490,6 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(backend) = &self.0 {
             backend.abort();
-        }
-    }
-}
-
-// RFC 9110, section 9.2.2.
-fn is_idempotent(method: &str) -> bool {
-    matches!(
-        method,
-        "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_methods_that_may_come_twice_are_sent_again() {
-        for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"] {
-            assert!(is_idempotent(method), "{method}");
-        }
-        for method in ["POST", "PATCH", "CONNECT", "get", "MERGE", ""] {
-            assert!(!is_idempotent(method), "{method}");
         }
     }
 }

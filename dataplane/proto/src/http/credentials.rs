@@ -120,6 +120,18 @@ mod tests {
     }
 
     #[test]
+    fn of_all_bytes_only_those_of_a_b64token_stand_in_a_token() {
+        for byte in 0..=u8::MAX {
+            let allowed = byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+            assert_eq!(
+                check_token(&[b'a', byte, b'b']).is_ok(),
+                allowed,
+                "{byte:#x}"
+            );
+        }
+    }
+
+    #[test]
     fn a_bearer_token_is_taken_as_it_stands() {
         assert_eq!(token("Bearer abc.def-_~+/="), Ok("abc.def-_~+/=".into()));
         assert_eq!(token("bEARER  abc"), Ok("abc".into()));

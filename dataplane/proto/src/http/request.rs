@@ -158,6 +158,15 @@ impl RequestHead {
         self.method.text(buf)
     }
 
+    /// Whether it means the same sent twice as sent once (RFC 9110, section 9.2.2).
+    #[must_use]
+    pub fn is_idempotent(&self, buf: &[u8]) -> bool {
+        matches!(
+            self.method.of(buf),
+            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
+        )
+    }
+
     /// Where the request goes: from the target, or from Host when the target names no host.
     #[must_use]
     pub fn authority<'b>(&self, buf: &'b [u8]) -> Authority<'b> {

@@ -106,7 +106,7 @@ impl Connection {
                 Attempt::Refused(refusal, retry) => {
                     let may = match retry {
                         Retry::Always => replayable,
-                        Retry::Idempotent => replayable && is_idempotent(head.method(input)),
+                        Retry::Idempotent => replayable && head.is_idempotent(input),
                         Retry::Never => false,
                     };
                     if link.has_ended() {
@@ -375,14 +375,6 @@ fn lost<E>(gathered: Gathered<E>) -> (Refusal, Retry) {
         Gathered::Cut => (Refusal::BackendReset, Retry::Idempotent),
         Gathered::Wire(_) | Gathered::Refused(_) => (Refusal::BackendMalformed, Retry::Never),
     }
-}
-
-// RFC 9110, section 9.2.2.
-fn is_idempotent(method: &str) -> bool {
-    matches!(
-        method,
-        "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
-    )
 }
 
 /// By how much a head may grow on its way to the application; more costs an allocation.

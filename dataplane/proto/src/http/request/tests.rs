@@ -88,6 +88,20 @@ fn as_many_connection_options_as_allowed_pass_and_one_more_does_not() {
 }
 
 #[test]
+fn only_methods_that_may_come_twice_are_idempotent() {
+    let idempotent = |method: &str| {
+        let text = format!("{method} http://h/ HTTP/1.1\r\nHost: h\r\n\r\n");
+        parse(&text).is_idempotent(text.as_bytes())
+    };
+    for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"] {
+        assert!(idempotent(method), "{method}");
+    }
+    for method in ["POST", "PATCH", "get", "MERGE"] {
+        assert!(!idempotent(method), "{method}");
+    }
+}
+
+#[test]
 fn only_trailers_remain_of_te() {
     let text = "GET / HTTP/1.1\r\nHost: h\r\nTE: gzip;q=0.5, Trailers\r\nConnection: TE\r\n\r\n";
     assert_eq!(
