@@ -82,11 +82,28 @@ pub fn run_here<F: Future>(driver: Driver, future: F) -> io::Result<F::Output> {
         future.await
     };
     match driver {
-        Driver::IoUring => monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
-            .enable_timer()
-            .with_entries(RING_ENTRIES)
-            .build()
-            .map(|mut runtime| runtime.block_on(future)),
+        Driver::IoUring => {
+            let with = |settings| {
+                monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
+                    .enable_timer()
+                    .with_entries(RING_ENTRIES)
+                    .uring_builder(settings)
+                    .build()
+            };
+            // Else each socket that becomes ready interrupts the shard, from whichever core; it looks often enough.
+            let mut cooperative = io_uring::IoUring::builder();
+            cooperative.setup_coop_taskrun();
+            with(cooperative)
+                .or_else(|error| {
+                    // A kernel before 5.19 (io_uring_setup(2)).
+                    if error.kind() == io::ErrorKind::InvalidInput {
+                        with(io_uring::IoUring::builder())
+                    } else {
+                        Err(error)
+                    }
+                })
+                .map(|mut runtime| runtime.block_on(future))
+        }
         Driver::Epoll => monoio::RuntimeBuilder::<monoio::LegacyDriver>::new()
             .enable_timer()
             .build()
