@@ -32,7 +32,7 @@ peers: ## the real peers that the tests speak to (Debian packages; installs what
 
 loadtest: release ## adit beside every peer found here, some 19 minutes with four: a table, and a page in target/loadtest
 	$(CARGO) build --release -p adit-loadtest
-	PATH="$(CURDIR)/target/peers/bin:$$PATH" $(TARGET)/release/adit-loadtest compare --rounds 3 --seconds 1 --push-seconds 30 $(LOADTEST)
+	PATH="$(CURDIR)/target/peers/bin:$$PATH" $(if $(PACED),,loadtest/unpaced.sh) $(TARGET)/release/adit-loadtest compare --rounds 3 --seconds 1 --push-seconds 20 --brief-peers $(LOADTEST)
 
 bench: ## what each quiet room takes, by criterion, beside the yamux crate and rustls; some six minutes
 	$(CARGO) bench -p adit-benches $(BENCH)

@@ -12,6 +12,7 @@ want sshd openssh-server
 want ssh openssh-client
 want haproxy haproxy
 want nginx nginx
+want ip iproute2
 if ! command -v rathole >/dev/null 2>&1 && [ ! -x target/peers/bin/rathole ]; then
     want pkg-config pkg-config
     [ -e /usr/include/openssl/ssl.h ] || need="$need libssl-dev"

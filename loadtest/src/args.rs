@@ -37,6 +37,9 @@ pub(crate) struct RunArgs {
     /// One round, short measurements, fewer of the long cases
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Peers: latency once, no 10,000 idle streams, of the long links only the longest
+    #[arg(long)]
+    pub(crate) brief_peers: bool,
     /// Length of one measurement in seconds
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub(crate) seconds: Option<f64>,

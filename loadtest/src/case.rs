@@ -13,7 +13,7 @@ pub(crate) struct Case {
     pub(crate) kind: Kind,
     /// Rounds above this one tell nothing new for the time they take.
     pub(crate) rounds_most: u32,
-    /// The same for peers: what is of interest is whether adit meets its goal.
+    /// The same for peers: what is of interest is whether adit meets its goal. With 0 they are left out.
     pub(crate) rounds_most_of_peers: u32,
 }
 
@@ -104,6 +104,26 @@ pub(crate) fn named(text: &str) -> Option<&'static Scenario> {
     SCENARIOS
         .iter()
         .find(|one| one.name == text || text.chars().eq([one.letter]))
+}
+
+impl Case {
+    /// What peers are spared when a run is to be short: long, and told by another case, or by one round.
+    pub(crate) fn brief_for_peers(self) -> Self {
+        // They end at the descriptors of their own configurations, after a while.
+        let crowded = matches!(self.kind, Kind::IdleStreams(streams) if streams > 1_000);
+        let near = matches!(self.kind, Kind::Delay { round_trip_ms, .. } if round_trip_ms < 100);
+        let most = if crowded || near {
+            0
+        } else if matches!(self.kind, Kind::Latency) {
+            1
+        } else {
+            self.rounds_most_of_peers
+        };
+        Self {
+            rounds_most_of_peers: most,
+            ..self
+        }
+    }
 }
 
 /// Every case of a scenario; fewer of the long ones when `quick`.
@@ -258,6 +278,24 @@ mod tests {
             }
         }
         assert!(named("z").is_none() && named("").is_none() && named("ab").is_none());
+    }
+
+    #[test]
+    fn in_a_brief_run_peers_are_spared_what_is_long_and_adit_nothing() {
+        let of_peers = |letter: &str| -> Vec<u32> {
+            cases(named(letter).unwrap(), false, 2)
+                .into_iter()
+                .map(|whole| {
+                    let brief = whole.clone().brief_for_peers();
+                    assert_eq!(brief.rounds_most, whole.rounds_most);
+                    brief.rounds_most_of_peers
+                })
+                .collect()
+        };
+        assert_eq!(of_peers("a"), [u32::MAX; 2]);
+        assert_eq!(of_peers("e"), [1, 0, 1]);
+        assert_eq!(of_peers("f"), [1]);
+        assert_eq!(of_peers("i"), [0, 0, 0, 0, 1, 1]);
     }
 
     #[test]

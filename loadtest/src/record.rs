@@ -37,6 +37,9 @@ pub(crate) struct Sample {
     pub(crate) variant: String,
     pub(crate) subject: String,
     pub(crate) round: u32,
+    /// How long it took, with starting and ending what is measured.
+    #[serde(default)]
+    pub(crate) seconds: f64,
     /// By name; the unit closes the name.
     pub(crate) figures: BTreeMap<String, f64>,
     /// Latencies: percentile and microseconds.
@@ -83,10 +86,15 @@ impl Machine {
         }
     }
 
+    /// Whether every sender arms a timer for each piece it sends, which is what bulk measures then.
+    pub(crate) fn paces(&self) -> bool {
+        self.congestion_control.starts_with("bbr")
+    }
+
     /// In one line.
     pub(crate) fn told(&self) -> String {
         format!(
-            "{} x {}, {:.0} GiB, Linux {}, {}",
+            "{} x {}, {:.0} GiB, Linux {}, congestion control {}",
             self.processors, self.processor, self.memory_gib, self.kernel, self.congestion_control
         )
     }
@@ -189,6 +197,7 @@ pub(crate) mod tests {
         figures: &[(&str, f64)],
     ) -> Sample {
         Sample {
+            seconds: 0.0,
             scenario: scenario.to_owned(),
             variant: variant.to_owned(),
             subject: subject.to_owned(),

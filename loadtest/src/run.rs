@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -154,7 +154,14 @@ fn chosen(args: &RunArgs, processors: usize) -> Result<Vec<Case>> {
                 .iter()
                 .any(|text| case::named(text).is_some_and(|named| named.letter == scenario.letter));
         if wanted {
-            cases.extend(case::cases(scenario, args.quick, processors));
+            let whole = case::cases(scenario, args.quick, processors);
+            cases.extend(whole.into_iter().map(|case| {
+                if args.brief_peers {
+                    case.brief_for_peers()
+                } else {
+                    case
+                }
+            }));
         }
     }
     for text in &args.scenarios {
@@ -251,6 +258,7 @@ fn measure_all(
             "{} {}, {who}, round {round}",
             case.scenario, case.variant
         ));
+        let begun = Instant::now();
         let measured = match scenario::run(bench, case, who) {
             Ok(measured) => measured,
             Err(_) if interrupt::asked() => break,
@@ -268,6 +276,7 @@ fn measure_all(
             variant: case.variant.clone(),
             subject: who.to_owned(),
             round,
+            seconds: begun.elapsed().as_secs_f64(),
             figures: measured.figures,
             curve: measured.curve,
             note: measured.note,

@@ -163,6 +163,13 @@ pub(crate) fn text(record: &Record) -> String {
     lines.extend(aligned(&cells(record, &medians)));
     lines.push(String::new());
     lines.push(bottleneck(record));
+    if record.machine.paces() {
+        lines.push(
+            "Senders pace here (bbr), client and backend too: bulk is a measure of their timers; loadtest/unpaced.sh \
+             runs a command where they do not."
+                .to_owned(),
+        );
+    }
     lines.extend(record.missing.iter().cloned());
     lines.extend(notes(record));
     lines.join("\n")
@@ -337,6 +344,17 @@ pub(crate) fn spread(
 mod tests {
     use super::*;
     use crate::record::tests::{record, sample};
+
+    #[test]
+    fn senders_that_pace_are_told() {
+        let told = |algorithm: &str| {
+            let mut record = one();
+            record.machine.congestion_control = algorithm.to_owned();
+            text(&record).contains("Senders pace here")
+        };
+        assert!(told("bbr") && told("bbr2"));
+        assert!(!told("cubic") && !told("reno") && !told(""));
+    }
 
     fn one() -> Record {
         record(vec![
