@@ -12,6 +12,7 @@ mod demo;
 mod fetch;
 mod https;
 mod leaks;
+mod logs;
 mod messages;
 mod moves;
 mod opaque;

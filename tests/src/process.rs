@@ -127,9 +127,12 @@ impl Process {
         }
     }
 
-    /// What it has printed.
+    /// What it has printed; nothing when that went into a pipe.
     #[must_use]
     pub fn log(&self) -> String {
+        if !self.log.is_file() {
+            return String::new();
+        }
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -185,6 +186,8 @@ impl Default for Keys {
     }
 }
 
+const UNREAD_LOG: &str = "unread.log";
+
 /// A node: its folder, its configuration, and its process while it runs.
 #[derive(Debug)]
 pub struct Node {
@@ -195,6 +198,8 @@ pub struct Node {
     driver: Driver,
     descriptors: Option<usize>,
     environment: Vec<(String, String)>,
+    // The reading end of a log that nobody reads.
+    unread: Option<File>,
     // Ends before the folder with its log does.
     process: Option<Process>,
     scratch: Scratch,
@@ -219,6 +224,7 @@ impl Node {
             driver,
             descriptors: None,
             environment: Vec::new(),
+            unread: None,
             scratch,
             process: None,
         }
@@ -286,6 +292,26 @@ impl Node {
     /// From the next start on it may have so many descriptors and no more.
     pub fn limit_descriptors(&mut self, most: usize) {
         self.descriptors = Some(most);
+    }
+
+    /// From the next start on it logs into a pipe that nobody reads.
+    ///
+    /// # Panics
+    /// When there can be none.
+    pub fn log_to_nobody(&mut self) {
+        let pipe = self.scratch.path(UNREAD_LOG);
+        let made = Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .expect("mkfifo runs");
+        assert!(made.success(), "mkfifo {}: {made}", pipe.display());
+        // Open in both directions, so that neither of the ends waits for the other.
+        let unread = File::options()
+            .read(true)
+            .write(true)
+            .open(pipe)
+            .expect("one's own pipe");
+        self.unread = Some(unread);
     }
 
     /// Starts it and does not wait.
@@ -356,11 +382,16 @@ impl Node {
     /// What it has logged in all its lives.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+        std::fs::read_to_string(self.scratch.path("node.log")).unwrap_or_default()
     }
 
     fn log_path(&self) -> PathBuf {
-        self.scratch.path("node.log")
+        let name = if self.unread.is_some() {
+            UNREAD_LOG
+        } else {
+            "node.log"
+        };
+        self.scratch.path(name)
     }
 
     /// The address of a gateway's door: `tunnel`, `http` or `socks5`.

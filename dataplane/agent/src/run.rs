@@ -36,6 +36,8 @@ pub struct Agent {
     housekeeping: Handle,
     threads: Vec<JoinHandle<std::io::Result<()>>>,
     addresses: Addresses,
+    // Last: it writes what the others had to say.
+    _logging: logging::Logging,
 }
 
 /// Where an agent listens: for its operator only.
@@ -83,7 +85,7 @@ impl Agent {
     }
 
     fn start_with(settings: Settings, sink: Option<Arc<dyn Sink>>) -> Result<Self, StartError> {
-        logging::start(&settings.logging).map_err(StartError::new)?;
+        let logging = logging::start(&settings.logging).map_err(StartError::new)?;
         adit_runtime::metrics::install().map_err(StartError::new)?;
         adit_runtime::metrics::describe(FAMILIES);
         let choice =
@@ -134,6 +136,7 @@ impl Agent {
             housekeeping,
             threads,
             addresses,
+            _logging: logging,
         })
     }
 

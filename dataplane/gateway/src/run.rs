@@ -35,6 +35,8 @@ pub struct Gateway {
     housekeeping: Handle,
     threads: Vec<JoinHandle<std::io::Result<()>>>,
     addresses: Addresses,
+    // Last: it writes what the others had to say.
+    _logging: logging::Logging,
 }
 
 /// Where a gateway listens; real ports where 0 was asked for.
@@ -75,7 +77,8 @@ impl Gateway {
     /// # Errors
     /// When an address is taken, a driver cannot be had or a thread cannot be started.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
-        logging::start(&settings.logging).map_err(|error| StartError(error.to_string()))?;
+        let logging =
+            logging::start(&settings.logging).map_err(|error| StartError(error.to_string()))?;
         adit_runtime::metrics::install().map_err(|error| StartError(error.to_string()))?;
         adit_runtime::metrics::describe(FAMILIES);
         let choice =
@@ -175,6 +178,7 @@ impl Gateway {
             housekeeping,
             threads,
             addresses,
+            _logging: logging,
         })
     }
 

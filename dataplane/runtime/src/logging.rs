@@ -1,12 +1,17 @@
 //! Where log events go: standard error, as text for people or as JSON for machines.
 //!
+//! Whoever reads standard error may be slow or stuck, and a shard must not wait for that: events pass a bounded queue to
+//! a thread that writes them. When it is full, events are lost, and counted.
+//!
 //! What is worth an event is each room's decision. Text from peers belongs into events with `?`, which escapes line
 //! ends, never with `%`. Audit is not logging and does not come here.
 
 use std::fmt;
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use tracing::Subscriber;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -72,18 +77,47 @@ impl fmt::Display for FilterError {
 
 impl std::error::Error for FilterError {}
 
+/// Events wait no longer than this lives: dropping it writes what is queued, for at most a second.
+#[derive(Debug)]
+#[must_use = "what is queued when the process ends is lost without it"]
+pub struct Logging {
+    // None for whoever was not the first to start.
+    _writer: Option<WorkerGuard>,
+}
+
 /// Starts logging to standard error. The first call of the process decides; later ones change nothing.
 ///
 /// # Errors
 /// When the filter, the environment's before the settings', does not parse; then nothing was started.
-pub fn start(settings: &Settings) -> Result<(), FilterError> {
+pub fn start(settings: &Settings) -> Result<Logging, FilterError> {
     let environment = std::env::var(FILTER_VARIABLE).ok();
     let filter = filter(settings, environment.as_deref())?;
+    if LOST.get().is_some() {
+        return Ok(Logging { _writer: None });
+    }
     let colour = std::io::stderr().is_terminal();
-    let subscriber = subscriber(filter, settings.format, colour, std::io::stderr);
-    // An error says that a subscriber is there already: the one of an earlier call, or of the test that runs us.
-    drop(tracing::subscriber::set_global_default(subscriber));
-    Ok(())
+    let (queue, writer) = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUED_EVENTS_MAX)
+        .lossy(true)
+        .thread_name("log")
+        .finish(std::io::stderr());
+    let lost = queue.error_counter();
+    // An error says that a subscriber is there already, of the test that runs us.
+    if tracing::subscriber::set_global_default(subscriber(filter, settings.format, colour, queue))
+        .is_err()
+    {
+        return Ok(Logging { _writer: None });
+    }
+    let _ = LOST.set(lost);
+    Ok(Logging {
+        _writer: Some(writer),
+    })
+}
+
+/// Events that found the queue full and were not written.
+#[must_use]
+pub fn lost() -> usize {
+    LOST.get().map_or(0, ErrorCounter::dropped_lines)
 }
 
 fn filter(settings: &Settings, environment: Option<&str>) -> Result<EnvFilter, FilterError> {
@@ -121,7 +155,12 @@ where
     }
 }
 
+static LOST: OnceLock<ErrorCounter> = OnceLock::new();
+
 const DEFAULT_FILTER: &str = "info";
+
+/// Events that wait for whoever reads standard error. Worst-case memory: as many events, 4 MiB at 512 bytes each.
+pub const QUEUED_EVENTS_MAX: usize = 8192;
 
 #[cfg(test)]
 mod tests {
@@ -241,7 +280,8 @@ mod tests {
 
     #[test]
     fn starting_twice_is_fine() {
-        start(&Settings::default()).unwrap();
-        start(&settings("debug", Format::Json)).unwrap();
+        let first = start(&Settings::default()).unwrap();
+        let second = start(&settings("debug", Format::Json)).unwrap();
+        assert!(first._writer.is_some() && second._writer.is_none());
     }
 }

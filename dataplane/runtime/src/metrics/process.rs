@@ -8,7 +8,12 @@ use std::fs;
 
 use super::{Family, Kind};
 
-pub(super) const FAMILIES: [Family; 4] = [
+pub(super) const FAMILIES: [Family; 5] = [
+    Family::new(
+        "process_log_events_lost_total",
+        "Log events not written because whoever reads standard error is too slow; traffic does not wait for it",
+        Kind::Counter,
+    ),
     Family::new(
         "process_cpu_seconds_total",
         "CPU time spent, user and system, in seconds",
@@ -33,6 +38,7 @@ pub(super) const FAMILIES: [Family; 4] = [
 
 pub(super) fn write(page: &mut String) {
     let values = [
+        Some(events_lost()),
         cpu_seconds(),
         open_fds(),
         resident_bytes(),
@@ -52,6 +58,11 @@ pub(super) fn write(page: &mut String) {
         )
         .expect("writing to a string succeeds");
     }
+}
+
+fn events_lost() -> f64 {
+    let lost = u32::try_from(crate::logging::lost()).unwrap_or(u32::MAX);
+    f64::from(lost)
 }
 
 /// proc_pid_stat(5), fields 14 and 15: utime and stime, in ticks.
