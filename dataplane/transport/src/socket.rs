@@ -9,8 +9,9 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use adit_runtime::{clock, pace};
+use adit_runtime::{clock, pace, timer};
 use monoio::net::TcpStream;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use socket2::{SockRef, TcpKeepalive};
 
@@ -65,7 +66,7 @@ impl Socket {
     /// # Errors
     /// What the kernel says, or `TimedOut`.
     pub async fn connect(address: SocketAddr, limit: Duration, leg: Leg) -> io::Result<Self> {
-        match adit_runtime::timer::timeout(limit, TcpStream::connect_addr(address)).await {
+        match timer::timeout(limit, TcpStream::connect_addr(address)).await {
             Ok(stream) => {
                 let socket = Self { stream: stream? };
                 prepare(&SockRef::from(&socket.descriptor()), leg)?;
@@ -109,6 +110,13 @@ impl Socket {
             RecvFlags::PEEK | RecvFlags::DONTWAIT,
         )?;
         Ok(seen)
+    }
+
+    /// Whether a write would take something, or say what is wrong.
+    fn has_room(&self) -> io::Result<bool> {
+        let descriptor = self.descriptor();
+        let mut asked = [PollFd::new(&descriptor, PollFlags::OUT)];
+        Ok(rustix::event::poll(&mut asked, Some(&Timespec::default()))? > 0)
     }
 
     #[expect(
@@ -202,7 +210,14 @@ impl Wire for Socket {
         pace::step().await;
         let ready = self.stream.writable(false).await;
         clock::woken();
-        ready
+        ready?;
+        // A ring adds EPOLLRDHUP to what it is asked for, and so says "ready" at once, for ever, when the peer has
+        // finished sending. Who has finished and takes nothing is rare enough to be looked at now and then.
+        while !self.has_room()? {
+            timer::sleep(FINISHED_PEER_LOOK).await;
+            clock::woken();
+        }
+        Ok(())
     }
 
     async fn finish(&self) -> io::Result<()> {
@@ -228,6 +243,10 @@ const TUNNEL_USER_TIMEOUT: Duration = Duration::from_secs(10);
 const LOCAL_KEEPALIVE: Duration = Duration::from_secs(60);
 const LOCAL_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const LOCAL_KEEPALIVE_PROBES: u32 = 4;
+
+/// How often a socket whose peer has finished sending is looked at while it is full: each time a third of its
+/// buffer or more has room.
+const FINISHED_PEER_LOOK: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
@@ -293,6 +312,28 @@ mod tests {
             });
             one.writable().await.unwrap();
             assert!(clock::recent() - begun >= LATER, "writable");
+            one.finish().await.unwrap();
+            reading.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_peer_that_has_finished_sending_makes_no_room_in_a_full_socket() {
+        on_both_drivers(async || {
+            let (one, other) = pair().await;
+            other.finish().await.unwrap();
+            let far = other.detach().unwrap();
+            let full = [0; 64 * 1024];
+            while one.try_write(&[IoSlice::new(&full)]).is_ok() {}
+            let early = timer::timeout(Duration::from_millis(100), one.writable()).await;
+            assert!(early.is_err(), "full: {early:?}");
+            let reading = std::thread::spawn(move || {
+                far.set_nonblocking(false).unwrap();
+                let mut some = vec![0; 64 * 1024];
+                while (&far).read(&mut some).unwrap() > 0 {}
+            });
+            one.writable().await.unwrap();
+            assert!(one.try_write(&[IoSlice::new(&full)]).is_ok());
             one.finish().await.unwrap();
             reading.join().unwrap();
         });
