@@ -30,7 +30,7 @@ check: ## formatting and lints
 peers: ## the real peers that the tests speak to (Debian packages; installs what is missing)
 	@tests/peers.sh
 
-loadtest: release ## adit beside every peer found here, some 19 minutes with four: a table, and a page in target/loadtest
+loadtest: release ## adit beside every peer found here, some 15 minutes with four: a table, and a page in target/loadtest
 	$(CARGO) build --release -p adit-loadtest
 	PATH="$(CURDIR)/target/peers/bin:$$PATH" $(if $(PACED),,loadtest/unpaced.sh) $(TARGET)/release/adit-loadtest compare --rounds 3 --seconds 1 --push-seconds 20 --brief-peers $(LOADTEST)
 

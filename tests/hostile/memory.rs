@@ -210,7 +210,7 @@ impl Spring {
     }
 
     /// Waits until it got rid of `least` and gets rid of nothing more.
-    fn stands_still(&self, least: u64) {
+    fn stands_still(&self, least: u64) -> u64 {
         let mut last = (self.sent(), Instant::now());
         until("the backend is kept waiting", PATIENCE, || {
             let now = self.sent();
@@ -219,6 +219,7 @@ impl Spring {
             }
             now >= least && last.1.elapsed() > Duration::from_millis(700)
         });
+        last.0
     }
 }
 
@@ -411,10 +412,11 @@ on_both_drivers! {
             let mut reader = Reader::ask(&stage.world, GIB);
             // Fast for a while, so that the window may have grown.
             reader.take(READ);
-            spring.stands_still(before + READ);
-            neighbours.are_served(50);
-            let waiting = spring.sent() - before - READ;
+            let stalled_at = spring.stands_still(before + READ);
+            let waiting = stalled_at - before - READ;
             assert!(waiting <= way, "{} MiB have left a backend that nobody reads from", waiting / MIB);
+            neighbours.are_served(50);
+            assert_eq!(spring.sent(), stalled_at, "the backend waits for its one reader");
             rounds.push(stage.within(one_reader()));
             // It was only slow: what comes next is still there for it.
             reader.take(READ);

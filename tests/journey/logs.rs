@@ -26,7 +26,7 @@ on_both_drivers! {
         world.agent().start();
         world.wait_for_tunnels(1);
 
-        // Both ends tell of each; a pipe takes some hundred events, and the queue before it 8,192.
+        // Both ends tell of each; a pipe takes some hundred events, and the queue before it 2,048.
         let refused = world.request("GET", "http://nowhere.virtual/", "");
         let mut connection = world.connect();
         for _ in 0..10_000 {

@@ -77,7 +77,7 @@ impl fmt::Display for FilterError {
 
 impl std::error::Error for FilterError {}
 
-/// Events wait no longer than this lives: dropping it writes what is queued, for at most a second.
+/// Writes events as long as it lives; dropping it writes what is still queued, for at most a second.
 #[derive(Debug)]
 #[must_use = "what is queued when the process ends is lost without it"]
 pub struct Logging {
@@ -159,8 +159,9 @@ static LOST: OnceLock<ErrorCounter> = OnceLock::new();
 
 const DEFAULT_FILTER: &str = "info";
 
-/// Events that wait for whoever reads standard error. Worst-case memory: as many events, 4 MiB at 512 bytes each.
-pub const QUEUED_EVENTS_MAX: usize = 8192;
+/// Events that wait for whoever reads standard error. Worst-case memory: 1 MiB at 512 bytes each, as at `info`; 48 MiB at
+/// `debug`, where a denial tells the whole request (8 KiB) and caller (a token of 16 KiB).
+pub const QUEUED_EVENTS_MAX: usize = 2048;
 
 #[cfg(test)]
 mod tests {

@@ -271,6 +271,20 @@ mod tests {
         (one, Socket::from_std(other, Leg::Local).unwrap())
     }
 
+    fn fill(one: &Socket) {
+        let chunk = [0; 64 * 1024];
+        while one.try_write(&[IoSlice::new(&chunk)]).is_ok() {}
+    }
+
+    fn read_all(mut from: std::net::TcpStream, later: Duration) -> std::thread::JoinHandle<()> {
+        from.set_nonblocking(false).unwrap();
+        std::thread::spawn(move || {
+            std::thread::sleep(later);
+            let mut chunk = vec![0; 64 * 1024];
+            while from.read(&mut chunk).unwrap() > 0 {}
+        })
+    }
+
     #[test]
     fn an_empty_socket_would_block_and_wakes_its_reader() {
         on_both_drivers(async || {
@@ -299,17 +313,11 @@ mod tests {
             });
             one.readable().await.unwrap();
             assert!(clock::recent() - begun >= LATER, "readable");
-            let mut far = writing.join().unwrap();
+            let far = writing.join().unwrap();
 
-            far.set_nonblocking(false).unwrap();
-            let full = [0; 64 * 1024];
-            while one.try_write(&[IoSlice::new(&full)]).is_ok() {}
+            fill(&one);
             let begun = clock::now();
-            let reading = std::thread::spawn(move || {
-                std::thread::sleep(LATER);
-                let mut some = vec![0; 64 * 1024];
-                while far.read(&mut some).unwrap() > 0 {}
-            });
+            let reading = read_all(far, LATER);
             one.writable().await.unwrap();
             assert!(clock::recent() - begun >= LATER, "writable");
             one.finish().await.unwrap();
@@ -323,17 +331,12 @@ mod tests {
             let (one, other) = pair().await;
             other.finish().await.unwrap();
             let far = other.detach().unwrap();
-            let full = [0; 64 * 1024];
-            while one.try_write(&[IoSlice::new(&full)]).is_ok() {}
+            fill(&one);
             let early = timer::timeout(Duration::from_millis(100), one.writable()).await;
             assert!(early.is_err(), "full: {early:?}");
-            let reading = std::thread::spawn(move || {
-                far.set_nonblocking(false).unwrap();
-                let mut some = vec![0; 64 * 1024];
-                while (&far).read(&mut some).unwrap() > 0 {}
-            });
+            let reading = read_all(far, Duration::ZERO);
             one.writable().await.unwrap();
-            assert!(one.try_write(&[IoSlice::new(&full)]).is_ok());
+            assert!(one.try_write(&[IoSlice::new(b"more")]).is_ok());
             one.finish().await.unwrap();
             reading.join().unwrap();
         });
