@@ -7,12 +7,17 @@ use core::time::Duration;
 
 use crate::limits::PONGS_MAX;
 
-/// Round trips remembered; the shortest of them counts, because one ping that stood in a queue
-/// must not widen windows. With a ping every 4 s or more a longer path is noticed within a minute.
+/// Round trips remembered for whoever asks how far away the peer is; the shortest of them is told,
+/// because one ping stood in a queue. A longer path is seen within a minute.
 const SAMPLES: usize = 4;
 
 /// Age at which a measured round trip is worth a new ping, when somebody wants to know.
 const FRESH_FOR: Duration = Duration::from_secs(10);
+
+/// For how long the shortest round trip counts that windows are made for, at least; at most twice as
+/// long. Long, because under bulk every ping stands in its queue, and a window made for the queue makes it
+/// longer; a path that became longer is noticed within it.
+const SPAN: Duration = Duration::from_secs(120);
 
 /// Nothing was heard for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +43,9 @@ pub(crate) struct Pinger {
     samples: [Option<Duration>; SAMPLES],
     next_sample: usize,
     measured_at: Option<Duration>,
+    /// The shortest round trip of this span, and of the one before.
+    shortest: [Option<Duration>; 2],
+    span_began: Duration,
 }
 
 impl Pinger {
@@ -55,6 +63,8 @@ impl Pinger {
             samples: [None; SAMPLES],
             next_sample: 0,
             measured_at: None,
+            shortest: [None; 2],
+            span_began: Duration::ZERO,
         }
     }
 
@@ -140,7 +150,13 @@ impl Pinger {
             Some((sent, sent_at)) if sent == id => {
                 self.in_flight = None;
                 self.measured_at = Some(now);
-                self.samples[self.next_sample] = Some(now.saturating_sub(sent_at));
+                let rtt = now.saturating_sub(sent_at);
+                if now.saturating_sub(self.span_began) >= SPAN {
+                    self.span_began = now;
+                    self.shortest = [None, self.shortest[0]];
+                }
+                self.shortest[0] = Some(self.shortest[0].map_or(rtt, |shortest| shortest.min(rtt)));
+                self.samples[self.next_sample] = Some(rtt);
                 self.next_sample = (self.next_sample + 1) % SAMPLES;
                 true
             }
@@ -151,6 +167,11 @@ impl Pinger {
     /// The shortest of the last round trips.
     pub(crate) fn rtt(&self) -> Option<Duration> {
         self.samples.iter().flatten().min().copied()
+    }
+
+    /// The shortest round trip of the last two to four minutes: the path, without what stands in it.
+    pub(crate) fn shortest(&self) -> Option<Duration> {
+        self.shortest.iter().flatten().min().copied()
     }
 
     /// Takes in a ping of the peer; false when too many answers wait and it is not answered.
@@ -261,6 +282,25 @@ mod tests {
             assert!(!pinger.on_pong(id, s(1000 + seconds)), "answered twice");
             assert_eq!(pinger.rtt(), Some(s(shortest)));
         }
+    }
+
+    #[test]
+    fn the_path_is_the_shortest_round_trip_of_this_span_and_of_the_one_before() {
+        let mut pinger = pinger();
+        assert_eq!(pinger.shortest(), None);
+        let mut measure = |at, took| {
+            pinger.ping(at);
+            let id = pinger.take_ping(at).unwrap();
+            assert!(pinger.on_pong(id, at + took));
+            pinger.shortest()
+        };
+        assert_eq!(measure(s(1000), s(2)), Some(s(2)));
+        assert_eq!(measure(s(1010), s(5)), Some(s(2)));
+        assert_eq!(measure(s(1116), s(5)), Some(s(2)), "119 s after it");
+        assert_eq!(measure(s(1117), s(5)), Some(s(2)), "a span later");
+        assert_eq!(measure(s(1236), s(5)), Some(s(2)));
+        assert_eq!(measure(s(1237), s(5)), Some(s(5)), "two spans later");
+        assert_eq!(measure(s(1240), s(1)), Some(s(1)));
     }
 
     #[test]

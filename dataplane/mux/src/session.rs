@@ -89,6 +89,8 @@ pub struct Session<P: Payload> {
     we_went: Option<GoAwayCode>,
     peer_went: Option<GoAwayCode>,
     pinger: Pinger,
+    /// When something last came on a stream that is no bulk: somebody may be waiting for it.
+    conversed_at: Option<Duration>,
     reading: Reading,
     events: VecDeque<Event>,
     peer_ids: UsedIds,
@@ -146,6 +148,7 @@ impl<P: Payload> Session<P> {
             we_went: None,
             peer_went: None,
             pinger: Pinger::new(settings.ping_after, settings.dead_after),
+            conversed_at: None,
             reading: Reading::start(),
             events: VecDeque::new(),
             peer_ids: UsedIds::new(),
@@ -292,7 +295,8 @@ impl<P: Payload> Session<P> {
     }
 
     /// The reader has taken `bytes` of payload. Returns credit to the peer when half a window is
-    /// worth it, and widens a window that is too narrow for the bandwidth and the delay.
+    /// worth it, and fits the window to the bandwidth and the delay: wider where it limits the peer,
+    /// narrower where it only lets bulk stand in the way of the session's other streams.
     ///
     /// More than was received counts as all that was received.
     pub fn consumed(&mut self, id: StreamId, bytes: usize, now: Duration) {
@@ -310,18 +314,7 @@ impl<P: Payload> Session<P> {
             return;
         }
         self.pinger.refresh(now);
-        // While the session holds much unread, wider windows would only fill the rest.
-        let roomy = self.buffered <= self.settings.session_buffer_bytes / 2;
-        if let Some(rtt) = self.pinger.rtt()
-            && roomy
-            && stream.receive.is_tight(now, rtt)
-            && stream
-                .receive
-                .grow(&mut self.allotment, self.settings.window_max, now)
-                > 0
-        {
-            self.stats.windows_grown += 1;
-        }
+        self.fit_window(slot, now);
         self.updates.push(slot);
     }
 

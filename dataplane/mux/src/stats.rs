@@ -50,4 +50,6 @@ pub struct Stats {
     pub pings_sent: u64,
     /// Times a receive window grew.
     pub windows_grown: u64,
+    /// Times a receive window was narrowed, because others use the session and it held more than its path needs.
+    pub windows_narrowed: u64,
 }

@@ -18,6 +18,9 @@ pub(crate) const CREDIT_MAX: u32 = (1 << 31) - 1;
 /// Owed bytes that go back at once however wide the window is: a frame for each megabyte costs nothing.
 pub(crate) const DUE_MAX: u32 = 1024 * 1024;
 
+/// A peer that does not send half a window within this time sends now and then, not all it can.
+const NOW_AND_THEN: Duration = Duration::from_millis(100);
+
 /// Bytes by which the receive windows of all sessions that share it may exceed their initial
 /// size. Share one by `Arc` between all sessions of a process.
 #[derive(Debug)]
@@ -132,6 +135,8 @@ pub(crate) struct ReceiveWindow {
     since: Option<Duration>,
     /// When the window last grew: what that brings is seen a round trip later.
     grown_at: Option<Duration>,
+    /// Credit went back at least once: half a window has come and gone.
+    granted: bool,
 }
 
 impl ReceiveWindow {
@@ -142,6 +147,7 @@ impl ReceiveWindow {
             unread: 0,
             since: None,
             grown_at: None,
+            granted: false,
         }
     }
 
@@ -212,6 +218,30 @@ impl ReceiveWindow {
             })
     }
 
+    /// True when the window is wider than its path is worth: what is owed went so slowly that the
+    /// whole would last more than five round trips. Twice as slow as [`Self::is_tight`], so that no
+    /// window goes to and fro.
+    pub(crate) fn is_loose(&self, now: Duration, rtt: Duration) -> bool {
+        self.since.is_some_and(|since| {
+            let took = now.saturating_sub(since).as_nanos();
+            took * u128::from(self.size) > 5 * rtt.as_nanos() * u128::from(self.owed())
+        })
+    }
+
+    /// True when what has come is little for the time it took: something now and then, for which
+    /// somebody may be waiting, and no bulk. Bulk that paused looks like it for its next half window.
+    pub(crate) fn is_conversation(&self, now: Duration) -> bool {
+        self.size - self.available < self.size / 2
+            && self
+                .since
+                .is_some_and(|since| now.saturating_sub(since) >= NOW_AND_THEN)
+    }
+
+    /// True as long as no credit had to go back.
+    pub(crate) const fn is_short(&self) -> bool {
+        !self.granted
+    }
+
     /// Doubles the window as far as `max` and the allotment allow; says by how much it grew.
     pub(crate) fn grow(&mut self, allotment: &mut Allotment, max: u32, now: Duration) -> u32 {
         self.grown_at = Some(now);
@@ -221,11 +251,25 @@ impl ReceiveWindow {
         got
     }
 
+    /// Halves the window as far as it is owed and had grown; says by how much it shrank. What the
+    /// peer holds stays its own.
+    pub(crate) fn narrow(&mut self, allotment: &mut Allotment, now: Duration) -> u32 {
+        let bytes = self
+            .owed()
+            .min(self.size / 2)
+            .min(self.size - INITIAL_CREDIT);
+        self.size -= bytes;
+        self.since = Some(now);
+        allotment.give_back(bytes);
+        bytes
+    }
+
     /// Grants what is owed and says how much that is; it must travel in a window update now.
     pub(crate) fn grant(&mut self, now: Duration) -> u32 {
         let delta = self.owed();
         self.available += delta;
         self.since = Some(now);
+        self.granted = true;
         delta
     }
 
@@ -403,6 +447,65 @@ mod tests {
     }
 
     #[test]
+    fn a_window_is_loose_when_all_of_it_would_last_more_than_five_round_trips() {
+        for (part, last_fit) in [(2, 250), (1, 500)] {
+            let mut window = ReceiveWindow::new();
+            let rtt = 100 * MS;
+            assert!(!window.is_loose(100 * MS, rtt), "nothing was sent yet");
+            window.spend(INITIAL_CREDIT / part, 100 * MS);
+            window.consume(usize::MAX);
+            assert!(!window.is_loose((100 + last_fit) * MS, rtt));
+            assert!(window.is_loose((101 + last_fit) * MS, rtt));
+        }
+    }
+
+    #[test]
+    fn a_window_is_halved_as_far_as_it_is_owed_and_had_grown() {
+        let (budget, mut allotment) = allotment(1 << 30, 1 << 30);
+        let mut window = ReceiveWindow::new();
+        window.grow(&mut allotment, 3 * INITIAL_CREDIT, MS);
+        window.grow(&mut allotment, 3 * INITIAL_CREDIT, MS);
+        window.grant(MS);
+        assert_eq!(window.narrow(&mut allotment, MS), 0, "nothing is owed");
+        window.spend(1000, MS);
+        window.consume(usize::MAX);
+        assert_eq!(window.narrow(&mut allotment, MS), 1000);
+        assert_eq!(window.grant(MS), 0, "the peer gets no credit for it");
+        window.spend(window.available(), MS);
+        window.consume(usize::MAX);
+        let half = (3 * INITIAL_CREDIT - 1000) / 2;
+        assert_eq!(window.narrow(&mut allotment, MS), half);
+        assert_eq!(
+            window.narrow(&mut allotment, MS),
+            3 * INITIAL_CREDIT - 1000 - half - INITIAL_CREDIT
+        );
+        assert_eq!(window.narrow(&mut allotment, MS), 0);
+        assert_eq!(window.grant(MS), INITIAL_CREDIT);
+        assert_eq!(budget.left(), budget.total());
+    }
+
+    #[test]
+    fn who_sends_less_than_half_a_window_in_a_tenth_of_a_second_converses() {
+        let mut window = ReceiveWindow::new();
+        assert!(!window.is_conversation(1000 * MS), "nothing came");
+        window.spend(INITIAL_CREDIT / 2 - 1, 100 * MS);
+        assert!(!window.is_conversation(199 * MS));
+        assert!(window.is_conversation(200 * MS));
+        window.spend(1, 200 * MS);
+        assert!(!window.is_conversation(200 * MS));
+    }
+
+    #[test]
+    fn a_stream_is_short_until_credit_had_to_go_back() {
+        let mut window = ReceiveWindow::new();
+        window.spend(INITIAL_CREDIT / 2, MS);
+        window.consume(usize::MAX);
+        assert!(window.is_short());
+        window.grant(MS);
+        assert!(!window.is_short());
+    }
+
+    #[test]
     fn m01_credit_up_to_the_maximum_is_taken() {
         let mut window = SendWindow::new();
         assert_eq!(window.raise(CREDIT_MAX - INITIAL_CREDIT), Ok(()));
@@ -429,6 +532,7 @@ mod tests {
         Receive(u32),
         Consume(usize),
         Grow,
+        Narrow,
         Grant,
         Close,
     }
@@ -438,6 +542,7 @@ mod tests {
             (0..INITIAL_CREDIT * 2).prop_map(Act::Receive),
             (0..size(INITIAL_CREDIT) * 2).prop_map(Act::Consume),
             Just(Act::Grow),
+            Just(Act::Narrow),
             Just(Act::Grant),
             (0..20u8).prop_map(|n| if n == 0 { Act::Close } else { Act::Grant }),
         ]
@@ -464,6 +569,9 @@ mod tests {
                     Act::Consume(bytes) => consumed += u64::from(window.consume(bytes)),
                     Act::Grow => {
                         window.grow(&mut allotment, 2 << 20, MS);
+                    }
+                    Act::Narrow => {
+                        window.narrow(&mut allotment, MS);
                     }
                     Act::Grant => granted += u64::from(window.grant(MS)),
                     Act::Close => {

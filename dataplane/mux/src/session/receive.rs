@@ -107,7 +107,11 @@ impl<P: Payload> Session<P> {
                     }
                     let range = at..at + size(taken);
                     at = range.end;
-                    self.streams[slot].receive.spend(taken, now);
+                    let window = &mut self.streams[slot].receive;
+                    window.spend(taken, now);
+                    if window.is_conversation(now) {
+                        self.conversed_at = Some(now);
+                    }
                     self.buffered += size(taken);
                     self.stats.bytes_received += u64::from(taken);
                     if taken < left {
@@ -407,6 +411,9 @@ impl<P: Payload> Session<P> {
             return self.charge_glitch(cost::EMPTY, now);
         };
         stream.state = next;
+        if stream.receive.is_short() {
+            self.conversed_at = Some(now);
+        }
         self.events.push_back(Event::Finished(stream.id));
         self.forget_if_over(slot);
         Ok(())

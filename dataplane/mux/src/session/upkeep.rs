@@ -12,6 +12,17 @@ use crate::frame::{GoAwayCode, Payload, size};
 use crate::limits::MAX_FRAME_PAYLOAD;
 use crate::stream::{Happening, Opening, State, Step, Stream};
 
+/// How long the session counts as shared after something came on a stream that is no bulk.
+const SHARED_FOR: Duration = Duration::from_secs(1);
+
+/// Part of a round trip over a quiet session that is no path: four programs' threads wake up for it.
+/// What waits behind bulk in a shared session must not wait for a window made for that as well.
+const WAKING: Duration = Duration::from_micros(100);
+
+/// Path that windows are made for at least while nobody waits behind bulk: it costs less processor
+/// time the more of it is under way.
+const ALONE: Duration = Duration::from_millis(1);
+
 impl<P: Payload> Session<P> {
     /// Payload bytes `stream` may queue, by all bounds.
     pub(super) fn room(&self, stream: &Stream<P>) -> usize {
@@ -64,6 +75,32 @@ impl<P: Payload> Session<P> {
         if self.streams[slot].opening == Opening::Untouched {
             self.untouched -= 1;
             self.streams[slot].opening = Opening::AckDue;
+        }
+    }
+
+    /// Widens the window that limits its peer, and narrows one that holds more than its path needs
+    /// while others use the session. Called when credit is due.
+    pub(super) fn fit_window(&mut self, slot: usize, now: Duration) {
+        let Some(shortest) = self.pinger.shortest() else {
+            return;
+        };
+        let shared = self
+            .conversed_at
+            .is_some_and(|at| now.saturating_sub(at) < SHARED_FOR);
+        let path = if shared {
+            shortest.saturating_sub(WAKING)
+        } else {
+            shortest.max(ALONE)
+        };
+        // While the session holds much unread, wider windows would only fill the rest.
+        let roomy = self.buffered <= self.settings.session_buffer_bytes / 2;
+        let window = &mut self.streams[slot].receive;
+        if roomy && window.is_tight(now, path) {
+            let by = window.grow(&mut self.allotment, self.settings.window_max, now);
+            self.stats.windows_grown += u64::from(by > 0);
+        } else if shared && window.is_loose(now, path) {
+            let by = window.narrow(&mut self.allotment, now);
+            self.stats.windows_narrowed += u64::from(by > 0);
         }
     }
 

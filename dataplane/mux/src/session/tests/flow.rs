@@ -297,28 +297,32 @@ fn m03_a_frame_larger_than_any_window_ends_the_session_at_its_header() {
     }
 }
 
-/// Lets the peer fill a window and the reader take it at once, `rounds` times, each within `pace`.
-/// Returns what the window was in each round.
+/// Lets the peer spend all its `credit` at one moment and the reader take it at another; returns what
+/// the peer may spend then.
+fn fill(session: &mut Session<Bytes>, credit: u32, sent: Duration, read: Duration) -> u32 {
+    let mut left = credit;
+    while left > 0 {
+        let part = left.min(16_372);
+        feed_at(session, &data(0, 1, &zeros(part)), sent).unwrap();
+        left -= part;
+    }
+    session.consumed(id(1), usize::MAX, read);
+    written_at(session, read)
+        .iter()
+        .filter(|frame| frame.kind == UPDATE && frame.stream == 1)
+        .map(|frame| frame.length)
+        .sum()
+}
+
+/// Fills a window `rounds` times, each read within `pace`. Returns what the window was in each round.
 fn stream_in(session: &mut Session<Bytes>, rounds: u32, pace: Duration) -> Vec<u32> {
     let mut now = NOW + 100 * MS;
     let mut credit = WINDOW;
     let mut windows = Vec::new();
     for _ in 0..rounds {
         windows.push(credit);
-        let mut left = credit;
-        while left > 0 {
-            let part = left.min(16_372);
-            feed_at(session, &data(0, 1, &zeros(part)), now).unwrap();
-            left -= part;
-        }
-        credit = 0;
+        credit = fill(session, credit, now, now + pace);
         now += pace;
-        session.consumed(id(1), usize::MAX, now);
-        for frame in written_at(session, now) {
-            if frame.kind == UPDATE {
-                credit += frame.length;
-            }
-        }
     }
     windows
 }
@@ -356,6 +360,96 @@ fn a_window_that_limits_the_peer_doubles_up_to_its_bound() {
 fn a_window_wide_enough_does_not_grow() {
     let mut session = with_rtt(server(), 50 * MS);
     assert_eq!(stream_in(&mut session, 5, 125 * MS), [WINDOW; 5]);
+}
+
+#[test]
+fn alone_a_window_is_made_for_a_path_of_a_millisecond_at_least() {
+    let mut session = with_rtt(server(), Duration::from_micros(50));
+    // 2.5 ms for the whole window is what is too short.
+    let windows = stream_in(&mut session, 3, Duration::from_micros(2499));
+    assert_eq!(windows, [WINDOW, 2 * WINDOW, 4 * WINDOW]);
+    let mut session = with_rtt(server(), Duration::from_micros(50));
+    assert_eq!(
+        stream_in(&mut session, 3, Duration::from_micros(2500)),
+        [WINDOW; 3]
+    );
+}
+
+/// Sends a little on stream 3 and ends it: somebody may have waited for that.
+fn converse(session: &mut Session<Bytes>, stream: u32, now: Duration) {
+    feed_at(session, &data(SYN | FIN, stream, b"an answer"), now).unwrap();
+    session.consumed(id(stream), usize::MAX, now);
+}
+
+#[test]
+fn beside_a_conversation_a_window_is_made_for_the_path() {
+    let mut session = with_rtt(server(), Duration::from_micros(50));
+    converse(&mut session, 3, NOW + 50 * MS);
+    assert_eq!(
+        stream_in(&mut session, 3, Duration::from_micros(50)),
+        [WINDOW; 3]
+    );
+    // Of a path of 20 ms a tenth of a millisecond is not path.
+    for (pace, second) in [(49_749, 2 * WINDOW), (49_750, WINDOW)] {
+        let mut session = with_rtt(server(), 20 * MS);
+        converse(&mut session, 3, NOW + 90 * MS);
+        let windows = stream_in(&mut session, 2, Duration::from_micros(pace));
+        assert_eq!(windows, [WINDOW, second], "{pace}");
+    }
+}
+
+#[test]
+fn a_wide_window_is_narrowed_when_somebody_converses_and_widened_when_nobody_does() {
+    let mut session = with_rtt(server(), Duration::from_micros(50));
+    let widened = stream_in(&mut session, 4, MS);
+    assert_eq!(widened, [1, 2, 4, 8].map(|n| n * WINDOW));
+    let budget = session.settings.budget.clone();
+    assert_eq!(budget.left(), budget.total() - 15 * 262_144);
+    let began = NOW + 200 * MS;
+    converse(&mut session, 3, began);
+    let mut credit = 16 * WINDOW;
+    let mut windows = Vec::new();
+    for round in 1..6 {
+        let now = began + round * MS;
+        credit = fill(&mut session, credit, now, now);
+        windows.push(credit);
+    }
+    assert_eq!(windows, [8, 4, 2, 1, 1].map(|n| n * WINDOW));
+    assert_eq!(budget.left(), budget.total(), "and gives back what it held");
+    assert_eq!(session.stats().windows_narrowed, 4);
+    // It goes on, so that its own pause is no conversation, until a second after the last word.
+    for at in (50..1000).step_by(50).chain([999]) {
+        let now = began + at * MS;
+        assert_eq!(fill(&mut session, WINDOW, now, now), WINDOW);
+    }
+    let over = began + 1000 * MS;
+    assert_eq!(fill(&mut session, WINDOW, over, over), 2 * WINDOW);
+}
+
+#[test]
+fn beside_bulk_alone_a_wide_window_stays_wide() {
+    let mut session = with_rtt(server(), Duration::from_micros(50));
+    stream_in(&mut session, 1, MS);
+    let now = NOW + 150 * MS;
+    feed_at(&mut session, &data(SYN, 3, &zeros(200_000)), now).unwrap();
+    session.consumed(id(3), usize::MAX, now);
+    written_at(&mut session, now);
+    feed_at(&mut session, &data(FIN, 3, b"the rest"), now).unwrap();
+    // It goes slowly now, and is in nobody's way.
+    assert_eq!(fill(&mut session, 2 * WINDOW, now, now), 2 * WINDOW);
+    assert_eq!(session.stats().windows_narrowed, 0);
+}
+
+#[test]
+fn something_now_and_then_on_a_long_lived_stream_is_a_conversation() {
+    let mut session = with_rtt(server(), Duration::from_micros(50));
+    feed_at(&mut session, &data(SYN, 3, b"hello"), NOW).unwrap();
+    stream_in(&mut session, 1, MS);
+    assert_eq!(session.stats().windows_narrowed, 0);
+    let now = NOW + 200 * MS;
+    feed_at(&mut session, &data(0, 3, b"again"), now).unwrap();
+    assert_eq!(fill(&mut session, 2 * WINDOW, now, now), WINDOW);
+    assert_eq!(session.stats().windows_narrowed, 1);
 }
 
 #[test]
