@@ -23,4 +23,5 @@ mod restarts;
 mod rotation;
 mod rules;
 mod settings;
+mod signed;
 mod upgrade;

@@ -10,6 +10,7 @@ mod ending;
 mod manual;
 mod node;
 mod output;
+mod private_key;
 mod safe_file;
 
 mod demo;

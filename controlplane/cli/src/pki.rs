@@ -5,6 +5,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod identity;
+pub(crate) mod signer;
 
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,15 @@ pub(crate) enum Command {
         /// How long the authority's own certificate is valid
         #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36500))]
         days: u32,
+    },
+    /// Make a key that signs rule sets: signer-key.pem and signer.pem
+    ///
+    /// An agent whose configuration names signer.pem as `rules.signing_keys` takes no rules but those
+    /// signed with the key. Nothing is ever overwritten.
+    Signer {
+        /// Folder for both files; made with mode 0700 if it is not there
+        #[arg(long)]
+        out: PathBuf,
     },
     /// Issue the certificate of a node: cert.pem, key.pem and ca.pem
     #[command(subcommand)]
@@ -97,6 +107,19 @@ pub(crate) fn run(command: Command, output: Output) -> Result<(), Failure> {
                     "key": dir.join(authority::KEY),
                     "not_after": not_after.unix_timestamp(),
                 }),
+            );
+        }
+        Command::Signer { out } => {
+            let id = signer::init(&out)?;
+            let (key, public) = (out.join(signer::KEY), out.join(signer::PUBLIC));
+            output.result(
+                format_args!(
+                    "signer {id}: name {} as rules.signing_keys of the agents, and guard {}: who has it \
+                     decides what is exposed",
+                    public.display(),
+                    key.display()
+                ),
+                &json!({"key_id": id.to_string(), "key": key, "public_key": public}),
             );
         }
         Command::Issue(issue) => {

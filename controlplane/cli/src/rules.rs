@@ -4,17 +4,23 @@
 //! through its admin endpoint. Nothing is decided here.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
+use adit_manifest::Stamp;
+use adit_manifest::limits::SIGNATURES_MAX;
 use adit_policy::limits::RULES_TEXT_BYTES_MAX;
 use adit_policy::{OwnedRequest, Problems, Request, Snapshot};
 use anyhow::{Context as _, Result};
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use crate::ending::Failure;
 use crate::node::NodeAddress;
 use crate::output::Output;
+use crate::pki::signer;
+use crate::safe_file::{self, Readers};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -28,16 +34,61 @@ pub(crate) enum Command {
     /// The answer comes from the function that enforces, with a file's rules or with those in
     /// force on a node. Exit code 0: allowed; 1: denied.
     Explain(ExplainArgs),
+    /// Sign a rule set for the agents of a location
+    ///
+    /// An agent that was told of the key takes it if the audience is its own and the version is newer
+    /// than what it has.
+    Sign(SignArgs),
     /// Put a rule set in force on an agent
     ///
     /// The agent verifies, keeps and swaps it, or refuses it without any effect.
     Push {
-        /// The rule set, TOML
+        /// The rule set, TOML, or as `adit rules sign` wrote it
         file: PathBuf,
         /// The agent's admin socket: unix:PATH
         #[arg(long, value_name = "ADDRESS")]
         node: NodeAddress,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SignArgs {
+    /// The rule set, TOML
+    file: PathBuf,
+    /// The private key, as `adit pki signer` made it; up to four, to change from one to another
+    #[arg(long, required = true, value_name = "FILE")]
+    key: Vec<PathBuf>,
+    /// For which agents: SUBACCOUNT/LOCATION, or SUBACCOUNT/ for the default location
+    #[arg(long, value_name = "AUDIENCE")]
+    audience: Audience,
+    /// Version of the rule set: one more than the last one signed for this audience
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    version: u64,
+    /// Raise it to give versions away again, after a restored backup for example
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    epoch: u64,
+    /// Where the signed rule set is written; an older file there is replaced
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// For whom a rule set is signed.
+#[derive(Clone, Debug)]
+struct Audience(String);
+
+impl FromStr for Audience {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let has_subaccount = text.split_once('/').is_some_and(|(subaccount, location)| {
+            !subaccount.is_empty() && !location.contains('/')
+        });
+        if has_subaccount && adit_manifest::is_audience(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("write SUBACCOUNT/LOCATION, or SUBACCOUNT/ for the default location".to_owned())
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -67,13 +118,15 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<(), Failure>
     match command {
         Command::Check { file } => check(&file, output),
         Command::Explain(args) => explain(args, output).await,
+        Command::Sign(args) => sign(&args, output),
         Command::Push { file, node } => push(&file, &node, output).await,
     }
 }
 
 fn check(file: &Path, output: Output) -> Result<(), Failure> {
     let name = file.display().to_string();
-    let snapshot = match compile(&name, read(file)?) {
+    let text = read(file)?;
+    let snapshot = match compile(&name, rules_of(&name, &text)?.to_owned()) {
         Ok(snapshot) => snapshot,
         Err(problems) => {
             if output.is_json() {
@@ -114,7 +167,9 @@ async fn explain(args: ExplainArgs, output: Output) -> Result<(), Failure> {
     let request: OwnedRequest = text.parse().map_err(Failure::usage)?;
     let (allowed, text, value) = match (args.rules.rules, args.rules.node) {
         (Some(file), _) => {
-            let snapshot = compile(&file.display().to_string(), read(&file)?)
+            let name = file.display().to_string();
+            let text = read(&file)?;
+            let snapshot = compile(&name, rules_of(&name, &text)?.to_owned())
                 .map_err(|problems| wrong(&problems))?;
             let explanation = adit_policy::explain(&snapshot, &request.as_request());
             let value = serde_json::to_value(&explanation).context("the explanation")?;
@@ -177,11 +232,53 @@ pub(crate) async fn explain_on(
     Ok((allowed, text, value))
 }
 
+fn sign(args: &SignArgs, output: Output) -> Result<(), Failure> {
+    if args.key.len() > SIGNATURES_MAX {
+        return Err(Failure::usage(format!(
+            "at most {SIGNATURES_MAX} keys sign a rule set"
+        )));
+    }
+    let name = args.file.display().to_string();
+    let text = read(&args.file)?;
+    compile(&name, text.clone()).map_err(|problems| wrong(&problems))?;
+    let keys = args.key.iter().map(|key| signer::open(key));
+    let keys = keys.collect::<Result<Vec<_>>>()?;
+    let keys: Vec<_> = keys.iter().collect();
+    let stamp = Stamp {
+        epoch: args.epoch,
+        version: args.version,
+    };
+    let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap_or(0);
+    let document = adit_manifest::sign(&args.audience.0, stamp, now, &text, &keys);
+    safe_file::replace(&args.out, document.as_bytes(), Readers::Everybody)?;
+    let signers: Vec<String> = keys
+        .iter()
+        .map(|key| key.public().id().to_string())
+        .collect();
+    output.result(
+        format_args!(
+            "{}: {stamp} for {}, signed by {}",
+            args.out.display(),
+            args.audience.0,
+            signers.join(" and ")
+        ),
+        &json!({
+            "file": args.out,
+            "audience": args.audience.0,
+            "epoch": stamp.epoch,
+            "version": stamp.version,
+            "signed_by": signers,
+        }),
+    );
+    Ok(())
+}
+
 async fn push(file: &Path, node: &NodeAddress, output: Output) -> Result<(), Failure> {
     let name = file.display().to_string();
     let text = read(file)?;
     // Typos are answered at once, also where no agent is near.
-    compile(&name, text.clone()).map_err(|problems| wrong(&problems))?;
+    let rules = rules_of(&name, &text)?.to_owned();
+    compile(&name, rules).map_err(|problems| wrong(&problems))?;
     let accepted = push_to(node, &name, text).await?;
     let number = |member: &str| accepted.get(member).and_then(Value::as_u64).unwrap_or(0);
     output.result(
@@ -260,6 +357,16 @@ fn read(file: &Path) -> Result<String, Failure> {
             error.utf8_error().valid_up_to()
         ))
     })
+}
+
+/// The rules of a file, which may be signed.
+fn rules_of<'t>(name: &str, text: &'t str) -> Result<&'t str, Failure> {
+    if !adit_manifest::is_document(text.as_bytes()) {
+        return Ok(text);
+    }
+    adit_manifest::read(text.as_bytes())
+        .map(|(_, rules)| rules)
+        .map_err(|refused| Failure::config(format!("{name}: {refused}")))
 }
 
 fn compile(name: &str, text: String) -> Result<Arc<Snapshot>, Problems> {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use adit_manifest::Stamp;
 use adit_policy::{DenialReason, Permit, Request, Snapshot};
 use adit_proto::connect::Request as Connect;
 use adit_proto::refusal::Refusal;
@@ -17,6 +18,8 @@ use crate::shard::Shard;
 pub(crate) struct InForce {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) trust: Trust,
+    /// As which version of whose life a signer gave it out; `None` for rules that came unsigned.
+    pub(crate) stamp: Option<Stamp>,
 }
 
 /// Judges what `connect` asks for on behalf of its caller.

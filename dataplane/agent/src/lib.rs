@@ -15,6 +15,7 @@ mod run;
 mod serve;
 mod settings;
 mod shard;
+mod signers;
 mod snapshot_store;
 mod status;
 mod subscription;

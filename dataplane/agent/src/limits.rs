@@ -65,3 +65,7 @@ pub(crate) const INTERIM_MAX: u32 = 32;
 /// Bytes by which the receive windows of all tunnels together may exceed their initial size. Default
 /// 256 MiB: sixteen streams of 16 MiB, 1.3 Gbit/s at 100 ms each. A promise, not memory by itself.
 pub(crate) const WINDOW_BUDGET_BYTES: usize = 256 << 20;
+
+/// Keys whose signature under pushed rules counts. Default 16: two control planes that change their keys
+/// have four. 40 bytes each.
+pub(crate) const SIGNING_KEYS_MAX: usize = 16;

@@ -84,17 +84,18 @@ impl<A: Judged> Live<A> {
         self.running.borrow().len()
     }
 
-    /// Judges all by `newer`; returns how many lost their permit. Lets other tasks run in between.
-    pub(crate) async fn judge_again(&self, newer: &Arc<Snapshot>) -> usize {
+    /// Judges all by what is `in_force`; returns how many lost their permit. Lets other tasks run in
+    /// between, and asks again what is in force afterwards.
+    pub(crate) async fn judge_again(&self, in_force: impl Fn() -> Option<Arc<Snapshot>>) -> usize {
         let mut ended = 0;
         let mut from = 0;
         loop {
             let end = self.running.borrow().capacity();
-            if from >= end {
+            let Some(newer) = in_force().filter(|_| from < end) else {
                 return ended;
-            }
+            };
             for key in from..end.min(from + JUDGED_A_TURN) {
-                ended += usize::from(self.judge_one(key, newer));
+                ended += usize::from(self.judge_one(key, &newer));
             }
             from += JUDGED_A_TURN;
             yield_now().await;
@@ -106,8 +107,8 @@ impl<A: Judged> Live<A> {
         let Some(one) = running.get_mut(key) else {
             return false;
         };
-        // Entered since the change: judged by these rules or newer ones already.
-        if one.permit.version() >= newer.version() || one.withdrawal.happened.get() {
+        // Entered since the change. The version does not tell: a signer may give one a second time.
+        if Arc::ptr_eq(one.permit.snapshot(), newer) || one.withdrawal.happened.get() {
             return false;
         }
         let renewed = one
@@ -174,6 +175,10 @@ mod tests {
         live.enter(asked, permit)
     }
 
+    async fn again(live: &Live<Asked>, newer: &Arc<Snapshot>) -> usize {
+        live.judge_again(|| Some(Arc::clone(newer))).await
+    }
+
     fn run<T>(test: impl AsyncFnOnce() -> T) -> T {
         run_here(Driver::Epoll, test()).unwrap()
     }
@@ -191,10 +196,10 @@ mod tests {
                 enter(&live, &old, "b.virtual"),
             );
             let newer = snapshot(2, &[("a.virtual", "10.0.0.1:1")]);
-            assert_eq!(live.judge_again(&newer).await, 1);
+            assert_eq!(again(&live, &newer).await, 1);
             b.withdrawn().await;
             assert!(!a.withdrawal.happened.get());
-            assert_eq!(live.judge_again(&newer).await, 0, "told once");
+            assert_eq!(again(&live, &newer).await, 0, "told once");
         });
     }
 
@@ -208,8 +213,7 @@ mod tests {
                 "a.virtual",
             );
             assert_eq!(
-                live.judge_again(&snapshot(2, &[("a.virtual", "10.0.0.9:1")]))
-                    .await,
+                again(&live, &snapshot(2, &[("a.virtual", "10.0.0.9:1")])).await,
                 1
             );
             a.withdrawn().await;
@@ -222,21 +226,42 @@ mod tests {
             let live = Live::new();
             let rules = [("a.virtual", "10.0.0.1:1")];
             let _a = enter(&live, &snapshot(1, &rules), "a.virtual");
-            assert_eq!(live.judge_again(&snapshot(2, &rules)).await, 0);
-            assert_eq!(live.judge_again(&snapshot(3, &[])).await, 1);
+            assert_eq!(again(&live, &snapshot(2, &rules)).await, 0);
+            assert_eq!(again(&live, &snapshot(3, &[])).await, 1);
         });
     }
 
     #[test]
-    fn what_was_judged_by_newer_rules_is_left_alone() {
+    fn rules_under_a_version_that_was_there_before_are_judged_by_as_well() {
         run(async || {
             let live = Live::new();
-            let _a = enter(
-                &live,
-                &snapshot(5, &[("a.virtual", "10.0.0.1:1")]),
-                "a.virtual",
+            let rules = [("a.virtual", "10.0.0.1:1")];
+            for version in [6, 5, 1] {
+                let a = enter(&live, &snapshot(5, &rules), "a.virtual");
+                assert_eq!(again(&live, &snapshot(version, &[])).await, 1, "{version}");
+                drop(a);
+            }
+        });
+    }
+
+    #[test]
+    fn what_entered_under_rules_that_came_in_between_is_not_judged_by_those_before() {
+        run(async || {
+            let live = Live::new();
+            let old = snapshot(1, &[("a.virtual", "10.0.0.1:1")]);
+            let _many: Vec<_> = (0..=JUDGED_A_TURN)
+                .map(|_| enter(&live, &old, "a.virtual"))
+                .collect();
+            let (none, all) = (
+                snapshot(2, &[]),
+                snapshot(3, &[("a.virtual", "10.0.0.1:1")]),
             );
-            assert_eq!(live.judge_again(&snapshot(4, &[])).await, 0);
+            let asked = Cell::new(0);
+            let in_force = || {
+                asked.set(asked.get() + 1);
+                Some(Arc::clone(if asked.get() == 1 { &none } else { &all }))
+            };
+            assert_eq!(live.judge_again(in_force).await, JUDGED_A_TURN);
         });
     }
 
@@ -249,7 +274,7 @@ mod tests {
                 .map(|_| enter(&live, &old, "a.virtual"))
                 .collect();
             assert_eq!(live.count(), entered.len());
-            assert_eq!(live.judge_again(&snapshot(2, &[])).await, entered.len());
+            assert_eq!(again(&live, &snapshot(2, &[])).await, entered.len());
             drop(entered);
             assert_eq!(live.count(), 0);
         });

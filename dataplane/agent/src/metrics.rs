@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use metrics::{Counter, Gauge, Histogram};
 use parking_lot::Mutex;
 
+use crate::enforce::InForce;
 use crate::limits::SYSTEM_LABELS_MAX;
 
 /// The agent's families.
@@ -88,6 +89,11 @@ pub const FAMILIES: &[Family] = &[
     Family::new(
         "agent_snapshot_version",
         "Version of the snapshot in force; 0 without one",
+        Kind::Gauge,
+    ),
+    Family::new(
+        "agent_snapshot_epoch",
+        "Epoch of the signed snapshot in force; 0 without one, or when it came unsigned",
         Kind::Gauge,
     ),
     Family::new(
@@ -245,14 +251,11 @@ impl Counters {
         metrics::counter!("agent_tunnels_ended_total", "how" => how).increment(1);
     }
 
-    pub(crate) fn snapshot_in_force(version: u64) {
-        // Exact up to 2^53 versions.
-        #[expect(
-            clippy::as_conversions,
-            clippy::cast_precision_loss,
-            reason = "a gauge is a float"
-        )]
-        metrics::gauge!("agent_snapshot_version").set(version as f64);
+    pub(crate) fn snapshot_in_force(rules: Option<&InForce>) {
+        let version = rules.map_or(0, |rules| rules.snapshot.version());
+        let stamp = rules.and_then(|rules| rules.stamp);
+        metrics::gauge!("agent_snapshot_version").set(as_gauge(version));
+        metrics::gauge!("agent_snapshot_epoch").set(as_gauge(stamp.map_or(0, |stamp| stamp.epoch)));
     }
 
     pub(crate) fn snapshot_taken() {
@@ -262,6 +265,16 @@ impl Counters {
     pub(crate) fn snapshot_refused(why: &'static str) {
         metrics::counter!("agent_snapshots_refused_total", "why" => why).increment(1);
     }
+}
+
+/// Exact up to 2^53.
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "a gauge is a float"
+)]
+fn as_gauge(number: u64) -> f64 {
+    number as f64
 }
 
 #[cfg(test)]

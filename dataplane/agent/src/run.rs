@@ -25,6 +25,7 @@ use crate::limits::{MAILBOX_MAX, WINDOW_BUDGET_BYTES};
 use crate::metrics::{Counters, FAMILIES, SystemLabels};
 use crate::settings::Settings;
 use crate::shard::{Message, Shard, Shared};
+use crate::signers::Signers;
 use crate::snapshot_store::{Folder, Store};
 use crate::status::Status;
 use crate::subscription::{Intake, last_good};
@@ -97,13 +98,14 @@ impl Agent {
             admin: doors.address(),
         };
         let journal = Arc::new(Journal::new());
-        let rules = last_good(&store, &settings.backend.tls_roots, &journal);
-        Counters::snapshot_in_force(rules.as_ref().map_or(0, |rules| rules.snapshot.version()));
+        let signers = Signers::new(&settings);
+        let rules = last_good(&store, &settings.backend.tls_roots, &signers, &journal);
+        Counters::snapshot_in_force(rules.as_ref());
 
         let housekeeping = Housekeeping::start("housekeeping").map_err(StartError::new)?;
         let (shared, receivers) = share(settings, &housekeeping, choice, journal, sink)?;
         shared.in_force.store(rules.map(Arc::new));
-        let intake = Arc::new(Intake::new(Arc::clone(&shared), store));
+        let intake = Arc::new(Intake::new(Arc::clone(&shared), store, signers));
         let status = Arc::new(Status {
             shared: Arc::clone(&shared),
             intake,

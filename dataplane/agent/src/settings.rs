@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use adit_manifest::PublicKey;
 use adit_proto::check_location;
 use adit_runtime::settings::{Document, Problems, Section};
 use adit_runtime::{admin, logging, shard};
 use adit_tls::{ClientSettings, Credentials, Role, Roots};
 use adit_transport::backoff::{CAP_DEFAULT, CAP_MAX};
 use adit_transport::proxy::Proxy;
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject as _;
 
-use crate::limits::TUNNELS_MAX;
+use crate::limits::{SIGNING_KEYS_MAX, TUNNELS_MAX};
 
 /// All that an agent needs to know, checked.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub struct Settings {
     pub retry_cap: Duration,
     /// Streams a tunnel may carry at once.
     pub streams_max: usize,
+    /// Whose signature a push must bear; without any, whoever opens the admin socket may push.
+    pub signing_keys: Vec<PublicKey>,
     /// How backends are spoken to.
     pub backend: BackendSettings,
     /// Admin endpoint.
@@ -132,6 +137,7 @@ impl Settings {
         let retry_cap = tunnel.duration("retry_cap", CAP_DEFAULT, millis(100)..=CAP_MAX);
         let streams_max = size(tunnel.integer("streams_max", 16_384, 1..=1_000_000));
 
+        let signing_keys = read_signing_keys(&root.section("rules"));
         let backend = read_backend(&root.section("backend"));
         let admin = admin::Settings::read(&root.section("admin"));
         let logging = logging::Settings::read(&root.section("log"));
@@ -163,6 +169,7 @@ impl Settings {
             connect_timeout,
             retry_cap,
             streams_max,
+            signing_keys,
             backend,
             admin,
             logging,
@@ -269,6 +276,32 @@ fn read_proxy(section: &Section<'_>) -> Option<Proxy> {
     Proxy::parse(&address, &no_proxy)
         .map_err(|error| section.problem("proxy", &error))
         .ok()
+}
+
+fn read_signing_keys(section: &Section<'_>) -> Vec<PublicKey> {
+    let Some(path) = section.file_opt("signing_keys") else {
+        return Vec::new();
+    };
+    read_public_keys(&path).unwrap_or_else(|why| {
+        section.problem("signing_keys", &format!("{}: {why}", path.display()));
+        Vec::new()
+    })
+}
+
+fn read_public_keys(path: &Path) -> Result<Vec<PublicKey>, String> {
+    let mut keys = Vec::new();
+    let found = SubjectPublicKeyInfoDer::pem_file_iter(path).map_err(|error| error.to_string())?;
+    for der in found {
+        if keys.len() == SIGNING_KEYS_MAX {
+            return Err(format!("holds more than {SIGNING_KEYS_MAX} keys"));
+        }
+        let der = der.map_err(|error| error.to_string())?;
+        keys.push(PublicKey::from_spki(&der).map_err(|error| error.to_string())?);
+    }
+    if keys.is_empty() {
+        return Err("holds no `PUBLIC KEY` in PEM; make one with `adit pki signer`".to_owned());
+    }
+    Ok(keys)
 }
 
 fn read_backend(section: &Section<'_>) -> BackendSettings {

@@ -191,17 +191,18 @@ impl Shard {
     }
 
     async fn judge_again(&self) {
-        let Some(in_force) = self.shared.in_force.load_full() else {
-            return;
+        let in_force = || {
+            let rules = self.shared.in_force.load();
+            rules.as_ref().map(|rules| Arc::clone(&rules.snapshot))
         };
-        let ended = self.live.judge_again(&in_force.snapshot).await;
+        let ended = self.live.judge_again(in_force).await;
         if ended > 0 {
             self.counters
                 .withdrawn
                 .increment(u64::try_from(ended).unwrap_or(u64::MAX));
             tracing::info!(
                 ended,
-                version = in_force.snapshot.version(),
+                version = in_force().map(|snapshot| snapshot.version()),
                 shard = self.index,
                 "streams ended because the rules no longer grant them"
             );

@@ -37,6 +37,7 @@ impl Node for Status {
             "tunnels": shared.board.rows(),
             "snapshot": in_force.map(|rules| json!({
                 "version": rules.snapshot.version(),
+                "epoch": rules.stamp.map(|stamp| stamp.epoch),
                 "hash": rules.snapshot.hash_hex(),
                 "systems": rules.snapshot.table().rules().systems.len(),
                 "unusable": rules.trust.problems(),

@@ -1,7 +1,8 @@
 //! How rules come in: compiled off the shards, stored, swapped, and only then acknowledged.
 //!
-//! Today they are pushed on the admin socket, which only the node's own user can open. Whoever brings
-//! them, one intake takes them in, one after the other; a push that fails anywhere changes nothing.
+//! They are pushed on the admin socket, which only the node's own user can open, signed or, where no
+//! signer is named, as they are. Whoever brings them, one intake takes them in, one after the other; a
+//! push that fails anywhere changes nothing.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,12 +21,14 @@ use crate::enforce::InForce;
 use crate::metrics::Counters;
 use crate::settings::TlsRoots;
 use crate::shard::{Message, Shared};
+use crate::signers::Signers;
 use crate::snapshot_store::{Folder, Store};
 
 /// Takes snapshots in.
 pub(crate) struct Intake {
     shared: Arc<Shared>,
     store: Arc<Store<Folder>>,
+    signers: Signers,
     // One push at a time: the version of the next one is the last one's plus one.
     turn: Mutex<()>,
 }
@@ -34,6 +37,7 @@ pub(crate) struct Intake {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Ack {
     pub(crate) version: u64,
+    pub(crate) epoch: Option<u64>,
     pub(crate) hash: String,
     pub(crate) systems: usize,
     pub(crate) resources: usize,
@@ -56,10 +60,11 @@ impl Nack {
 }
 
 impl Intake {
-    pub(crate) fn new(shared: Arc<Shared>, store: Store<Folder>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, store: Store<Folder>, signers: Signers) -> Self {
         Self {
             shared,
             store: Arc::new(store),
+            signers,
             turn: Mutex::new(()),
         }
     }
@@ -92,48 +97,52 @@ impl Intake {
 
     async fn take_in(&self, file: String, text: String) -> Result<Ack, Nack> {
         let _turn = self.turn.lock().await;
-        let version = self
-            .shared
-            .in_force
-            .load()
-            .as_ref()
-            .map_or(0, |old| old.snapshot.version())
-            + 1;
-        let store = Arc::clone(&self.store);
-        let roots = self.shared.backend.tls_roots.clone();
-        let prepared = tokio::task::spawn_blocking(move || {
-            let hash = Digest::of(text.as_bytes());
-            (hash, prepare(&store, &file, version, text, &roots))
-        });
-        let (hash, prepared) = prepared.await.map_err(|error| {
+        let old = self.shared.in_force.load_full();
+        let push = Push {
+            store: Arc::clone(&self.store),
+            signers: self.signers.clone(),
+            roots: self.shared.backend.tls_roots.clone(),
+            file,
+            text,
+        };
+        let against = old.clone();
+        let took = tokio::task::spawn_blocking(move || push.take(against.as_deref()));
+        let (facts, taken) = took.await.map_err(|error| {
             Nack::one("internal", format!("compiling ended unexpectedly: {error}"))
         })?;
-        let in_force = match prepared {
-            Ok(in_force) => Arc::new(in_force),
+        let in_force = match taken {
+            Ok(Some(in_force)) => Arc::new(in_force),
+            // What is in force came a second time: somebody makes sure of it.
+            Ok(None) => {
+                return old
+                    .as_deref()
+                    .map(acknowledgement)
+                    .ok_or_else(nothing_in_force);
+            }
             Err(nack) => {
                 let reason = Text::of(nack.why);
-                self.note(version, hash, PushOutcome::Refused { reason });
+                self.note(&facts, PushOutcome::Refused { reason });
                 return Err(nack);
             }
         };
-        let ack = acknowledgement(&in_force.snapshot);
+        let ack = acknowledgement(&in_force);
+        Counters::snapshot_in_force(Some(&in_force));
         self.shared.in_force.store(Some(in_force));
-        Counters::snapshot_in_force(version);
         Counters::snapshot_taken();
-        tracing::info!(version, hash = %ack.hash, systems = ack.systems, "rules in force");
-        self.note(version, hash, PushOutcome::InForce);
+        tracing::info!(version = ack.version, epoch = ack.epoch, hash = %ack.hash, by = %facts.by, systems = ack.systems, "rules in force");
+        self.note(&facts, PushOutcome::InForce);
         self.tell_shards().await;
         Ok(ack)
     }
 
-    fn note(&self, version: u64, hash: Digest, outcome: PushOutcome<'_>) {
+    fn note(&self, facts: &Facts, outcome: PushOutcome<'_>) {
         self.shared
             .decisions
             .note(&Record::RulesPushed(RulesPushed {
                 unix_ms: unix_ms(),
-                by: Text::of(BY_SOCKET),
-                version,
-                hash,
+                by: Text::of(&facts.by),
+                version: facts.version,
+                hash: facts.hash,
                 outcome,
             }));
     }
@@ -148,23 +157,70 @@ impl Intake {
     }
 }
 
-// Compiled and stored: only then may it be put in force.
-fn prepare(
-    store: &Store<Folder>,
-    file: &str,
-    version: u64,
+/// A push on its way in.
+struct Push {
+    store: Arc<Store<Folder>>,
+    signers: Signers,
+    roots: TlsRoots,
+    file: String,
     text: String,
-    roots: &TlsRoots,
-) -> Result<InForce, Nack> {
-    let in_force = compile(file, version, text, roots)?;
-    let saved = store.save(version, in_force.snapshot.text());
-    saved.map_err(|error| {
-        Nack::one(
-            "store",
-            format!("the rules are right but could not be stored: {error}"),
-        )
-    })?;
-    Ok(in_force)
+}
+
+/// What is recorded of a push, however it ends.
+struct Facts {
+    by: String,
+    version: u64,
+    hash: Digest,
+}
+
+impl Push {
+    /// Verified, compiled and stored: only then may it be put in force. `None` when it is.
+    fn take(self, old: Option<&InForce>) -> (Facts, Result<Option<InForce>, Nack>) {
+        let mut facts = Facts {
+            by: BY_SOCKET.to_owned(),
+            version: old.map_or(0, |old| old.snapshot.version()) + 1,
+            hash: Digest::of(self.text.as_bytes()),
+        };
+        let taken = self.take_noting(old, &mut facts);
+        (facts, taken)
+    }
+
+    fn take_noting(
+        &self,
+        old: Option<&InForce>,
+        facts: &mut Facts,
+    ) -> Result<Option<InForce>, Nack> {
+        let pushed = self
+            .signers
+            .open(&self.text, old)
+            .map_err(|refused| Nack::one(refused.why(), format!("{}: {refused}", self.file)))?;
+        if let Some(key) = &pushed.signed_by {
+            facts.by = format!("signer {key}");
+        }
+        if let Some(stamp) = pushed.stamp {
+            facts.version = stamp.version;
+            facts.hash = Digest::of(pushed.rules.as_bytes());
+        }
+        if pushed.is_same {
+            return Ok(None);
+        }
+        let rules = pushed.rules.to_owned();
+        let mut in_force = compile(&self.file, facts.version, rules, &self.roots)?;
+        in_force.stamp = pushed.stamp;
+        // As it was signed, so that it can be verified again at the next start.
+        let saved = self.store.save(facts.version, &self.text);
+        saved.map_err(|error| {
+            Nack::one(
+                "store",
+                format!("the rules are right but could not be stored: {error}"),
+            )
+        })?;
+        Ok(Some(in_force))
+    }
+}
+
+fn nothing_in_force() -> Nack {
+    Nack::one("internal", "the rules in force went away during the push")
 }
 
 fn compile(file: &str, version: u64, text: String, roots: &TlsRoots) -> Result<InForce, Nack> {
@@ -181,7 +237,11 @@ fn compile(file: &str, version: u64, text: String, roots: &TlsRoots) -> Result<I
     let trust = Trust::read(&snapshot, roots);
     let problems = trust.problems();
     if problems.is_empty() {
-        Ok(InForce { snapshot, trust })
+        Ok(InForce {
+            snapshot,
+            trust,
+            stamp: None,
+        })
     } else {
         Err(Nack {
             why: "ca-file",
@@ -190,10 +250,12 @@ fn compile(file: &str, version: u64, text: String, roots: &TlsRoots) -> Result<I
     }
 }
 
-fn acknowledgement(snapshot: &Snapshot) -> Ack {
+fn acknowledgement(in_force: &InForce) -> Ack {
+    let snapshot = &in_force.snapshot;
     let systems = &snapshot.table().rules().systems;
     Ack {
         version: snapshot.version(),
+        epoch: in_force.stamp.map(|stamp| stamp.epoch),
         hash: snapshot.hash_hex(),
         systems: systems.len(),
         resources: systems.iter().map(|system| system.resources.len()).sum(),
@@ -204,6 +266,7 @@ fn acknowledgement(snapshot: &Snapshot) -> Ack {
 pub(crate) fn last_good(
     store: &Store<Folder>,
     roots: &TlsRoots,
+    signers: &Signers,
     journal: &Journal,
 ) -> Option<InForce> {
     let found = store.load();
@@ -215,14 +278,29 @@ pub(crate) fn last_good(
         note(damage);
     }
     let stored = found.stored?;
-    match Snapshot::from_file("snapshot.toml", stored.version, stored.text) {
+    let pushed = match signers.open(&stored.text, None) {
+        Ok(pushed) => pushed,
+        Err(refused) => {
+            // Whole, but nobody who counts stands for it. The one before is no better.
+            note(&format!(
+                "version {} is not in force: {refused}",
+                stored.version
+            ));
+            return None;
+        }
+    };
+    match Snapshot::from_file("snapshot.toml", stored.version, pushed.rules.to_owned()) {
         Ok(snapshot) => {
             let trust = Trust::read(&snapshot, roots);
             // Here nobody can be told to mend it first; all other systems work.
             for problem in trust.problems() {
                 note(&problem);
             }
-            Some(InForce { snapshot, trust })
+            Some(InForce {
+                snapshot,
+                trust,
+                stamp: pushed.stamp,
+            })
         }
         Err(problems) => {
             // Whole, but no rule set for this version of the program. The one before may grant more
@@ -236,7 +314,7 @@ pub(crate) fn last_good(
     }
 }
 
-/// Who pushes: today only the node's own user can.
+/// Who pushed what no key signed: the node's own user.
 const BY_SOCKET: &str = "admin socket";
 /// Between two tries to leave a message in a full mailbox.
 const FULL_MAILBOX_PAUSE: Duration = Duration::from_millis(5);

@@ -78,7 +78,10 @@ impl World {
     pub(crate) async fn push(&self, version: u64, rules: &str) {
         put_in_force(&self.shard.shared, version, rules);
         let rules = self.shard.shared.in_force.load_full().unwrap();
-        self.shard.live.judge_again(&rules.snapshot).await;
+        self.shard
+            .live
+            .judge_again(|| Some(Arc::clone(&rules.snapshot)))
+            .await;
     }
 
     /// Opens a stream and sends `bytes` on it.
@@ -326,6 +329,7 @@ pub(crate) fn settings(tls: adit_tls::ClientSettings) -> Settings {
         connect_timeout: Duration::from_secs(5),
         retry_cap: Duration::from_secs(10),
         streams_max: 16_384,
+        signing_keys: Vec::new(),
         backend: BackendSettings {
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::ZERO,
@@ -343,9 +347,11 @@ fn put_in_force(shared: &Shared, version: u64, rules: &str) {
     let snapshot = Snapshot::new(version, rules.to_owned()).unwrap();
     let trust = Trust::read(&snapshot, &shared.backend.tls_roots);
     assert_eq!(trust.problems(), Vec::<String>::new());
-    shared
-        .in_force
-        .store(Some(Arc::new(InForce { snapshot, trust })));
+    shared.in_force.store(Some(Arc::new(InForce {
+        snapshot,
+        trust,
+        stamp: None,
+    })));
 }
 
 async fn tunnel(

@@ -7,6 +7,7 @@
 mod agrees;
 mod http;
 mod input;
+mod manifest;
 mod messages;
 mod mux;
 mod oracle;
@@ -17,6 +18,7 @@ mod token;
 
 pub use agrees::policy_agrees;
 pub use http::{http_body, http_request_head, http_response_head};
+pub use manifest::manifest;
 pub use messages::{connect, hello};
 pub use mux::mux_receive;
 pub use policy::{policy_canonical, policy_parse};
@@ -36,6 +38,7 @@ pub const ALL: &[Target] = &[
     ("http_response_head", http_response_head),
     ("jwks", jwks),
     ("jwt", jwt),
+    ("manifest", manifest),
     ("mux_receive", mux_receive),
     ("policy_agrees", policy_agrees),
     ("policy_canonical", policy_canonical),

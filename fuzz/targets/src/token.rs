@@ -14,7 +14,7 @@ use crate::input::Input;
 const NOW: u64 = 1_800_000_000;
 
 /// The example key of RFC 8037, appendix A.1: its secret is public, so that targets can sign.
-const SECRET: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
+pub(crate) const SECRET: &str = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
 
 /// Ed25519 of the same appendix, P-256 of RFC 7515, appendix A.3.
 const KEYS: &str = r#"{"keys":[

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::private_key;
 use crate::safe_file::{self, Readers};
 
 /// Name of the key in the issuer's folder.
@@ -21,14 +21,6 @@ pub(crate) const KEY: &str = "issuer-key.pem";
 
 /// Name of the public half in the issuer's folder.
 pub(crate) const JWKS: &str = "jwks.json";
-
-/// PKCS#8 (RFC 5958; RFC 8410, section 7) in front of the 32 bytes of an Ed25519 seed.
-const PKCS8_PREFIX: [u8; 16] = [
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-];
-
-const PEM_HEAD: &str = "-----BEGIN PRIVATE KEY-----\n";
-const PEM_TAIL: &str = "\n-----END PRIVATE KEY-----\n";
 
 /// Makes an issuer in `dir`.
 pub(crate) fn init(dir: &Path) -> Result<()> {
@@ -39,14 +31,8 @@ pub(crate) fn init(dir: &Path) -> Result<()> {
         "{}: an issuer is there already and is not overwritten; choose another folder",
         jwks.display()
     );
-    let mut seed = [0; 32];
-    SystemRandom::new()
-        .fill(&mut seed)
-        .map_err(|error| anyhow!("the system gave no random bytes: {error}"))?;
-    let pkcs8 = [PKCS8_PREFIX.as_slice(), &seed].concat();
-    let pem = [PEM_HEAD, &STANDARD.encode(&pkcs8), PEM_TAIL].concat();
+    let pkcs8 = private_key::make(&dir.join(KEY))?;
     let public = format!("{:#}\n", public_half(&pair(&pkcs8)?));
-    safe_file::create(&dir.join(KEY), pem.as_bytes(), Readers::Owner)?;
     safe_file::create(&jwks, public.as_bytes(), Readers::Everybody)
 }
 
@@ -75,12 +61,7 @@ impl Issuer {
             path.display(),
             dir.display()
         );
-        let pem = safe_file::read_secret(&path)?;
-        let pkcs8 = pem
-            .strip_prefix(PEM_HEAD)
-            .and_then(|rest| rest.strip_suffix(PEM_TAIL))
-            .and_then(|text| STANDARD.decode(text).ok())
-            .with_context(|| format!("{}: not a PEM private key", path.display()))?;
+        let pkcs8 = private_key::read(&path)?;
         Ok(Self {
             pair: pair(&pkcs8).with_context(|| path.display().to_string())?,
         })
@@ -197,7 +178,7 @@ mod tests {
         let seed = URL_SAFE_NO_PAD
             .decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
             .unwrap();
-        let pkcs8 = [PKCS8_PREFIX.as_slice(), &seed].concat();
+        let pkcs8 = [private_key::PKCS8_PREFIX.as_slice(), &seed].concat();
         let jwks = public_half(&pair(&pkcs8).unwrap());
         assert_eq!(
             jwks["keys"][0]["x"],

@@ -177,3 +177,47 @@ fn r09_the_longest_wait_between_dials_may_be_thirty_seconds_and_no_more() {
     assert_eq!(read("30s"), Ok(Duration::from_secs(30)));
     assert!(read("30001ms").unwrap_err().contains("above 30s"));
 }
+
+/// The PEM of so many public keys (RFC 8410, section 10.1).
+fn public_keys(count: usize) -> String {
+    "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n\
+     -----END PUBLIC KEY-----\n"
+        .repeat(count)
+}
+
+#[test]
+fn up_to_sixteen_keys_may_sign_and_without_the_file_none_is_asked_for() {
+    let dir = Dir::new();
+    assert_eq!(dir.read(SMALLEST).unwrap().signing_keys, []);
+    let text = format!("{SMALLEST}[rules]\nsigning_keys = \"signers.pem\"\n");
+    let with = |count| {
+        fs::write(dir.0.path().join("signers.pem"), public_keys(count)).unwrap();
+        dir.read(&text).map(|settings| settings.signing_keys.len())
+    };
+    assert_eq!(with(1), Ok(1));
+    assert_eq!(with(SIGNING_KEYS_MAX), Ok(16));
+    let told = with(SIGNING_KEYS_MAX + 1).unwrap_err();
+    assert!(told.contains("more than 16 keys"), "{told}");
+}
+
+#[test]
+fn a_file_of_signing_keys_that_holds_none_is_refused() {
+    let dir = Dir::new();
+    let text = format!("{SMALLEST}[rules]\nsigning_keys = \"signers.pem\"\n");
+    let told = dir.read(&text).unwrap_err();
+    assert!(told.contains("signing_keys"), "{told}");
+    let certificate = fs::read_to_string(dir.0.path().join("cert.pem")).unwrap();
+    let x25519 = public_keys(1).replace("K2Vw", "K2Vu");
+    for (content, wanted) in [
+        (String::new(), "adit pki signer"),
+        (certificate, "adit pki signer"),
+        (x25519, "not an Ed25519 public key"),
+    ] {
+        fs::write(dir.0.path().join("signers.pem"), &content).unwrap();
+        let told = dir.read(&text).unwrap_err();
+        assert!(
+            told.contains("signers.pem") && told.contains(wanted),
+            "{told}"
+        );
+    }
+}

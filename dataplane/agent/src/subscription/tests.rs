@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use adit_manifest::{SigningKey, Stamp};
 use adit_runtime::housekeeping::{Handle, Housekeeping};
 use adit_runtime::shard::{Choice, Driver, run_here};
 
@@ -20,15 +21,37 @@ struct World {
     folder: tempfile::TempDir,
 }
 
+/// The key made of a seed: PKCS#8 (RFC 8410, section 7) in front of 32 bytes.
+fn key(seed: u8) -> SigningKey {
+    let mut der = vec![
+        0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
+        0x20,
+    ];
+    der.extend([seed; 32]);
+    SigningKey::from_pkcs8(&der).unwrap()
+}
+
+fn signed(by: u8, epoch: u64, version: u64, rules: &str) -> String {
+    let settings = settings(certificates().0);
+    let audience = format!("{}/{}", settings.subaccount, settings.location);
+    adit_manifest::sign(&audience, Stamp { epoch, version }, 0, rules, &[&key(by)])
+}
+
 impl World {
     fn new() -> Self {
+        Self::signed_by(&[])
+    }
+
+    fn signed_by(seeds: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let housekeeping = Housekeeping::start("intake").unwrap();
         let choice = Choice {
             driver: Driver::Epoll,
             reason: String::new(),
         };
-        let settings = settings(certificates().0);
+        let mut settings = settings(certificates().0);
+        settings.signing_keys = seeds.iter().map(|seed| key(*seed).public()).collect();
+        let signers = Signers::new(&settings);
         let (shared, inboxes) = share(
             settings,
             &housekeeping,
@@ -38,7 +61,7 @@ impl World {
         )
         .unwrap();
         Self {
-            intake: Arc::new(Intake::new(shared, store(folder.path()))),
+            intake: Arc::new(Intake::new(shared, store(folder.path()), signers)),
             inboxes,
             housekeeping,
             folder,
@@ -167,7 +190,13 @@ fn the_last_good_rules_are_in_force_again_after_a_restart() {
     let World { folder, intake, .. } = world;
     drop(intake);
     let journal = Journal::new();
-    let found = last_good(&store(folder.path()), &TlsRoots::System, &journal).unwrap();
+    let found = last_good(
+        &store(folder.path()),
+        &TlsRoots::System,
+        &nobody(),
+        &journal,
+    )
+    .unwrap();
     assert_eq!(
         (found.snapshot.version(), found.snapshot.hash_hex()),
         (2, hash)
@@ -175,7 +204,13 @@ fn the_last_good_rules_are_in_force_again_after_a_restart() {
     assert!(journal.entries().is_empty());
 
     std::fs::write(folder.path().join("state/snapshot.toml"), "torn").unwrap();
-    let found = last_good(&store(folder.path()), &TlsRoots::System, &journal).unwrap();
+    let found = last_good(
+        &store(folder.path()),
+        &TlsRoots::System,
+        &nobody(),
+        &journal,
+    )
+    .unwrap();
     assert_eq!(found.snapshot.version(), 1);
     assert!(
         journal
@@ -195,7 +230,88 @@ fn whole_rules_that_this_program_does_not_understand_grant_nothing() {
         .save(2, "[[system]]\nof_a_later_version = true\n")
         .unwrap();
     let journal = Journal::new();
-    assert!(last_good(&store, &TlsRoots::System, &journal).is_none());
+    assert!(last_good(&store, &TlsRoots::System, &nobody(), &journal).is_none());
     let told = journal.latest("snapshot").unwrap().message;
     assert!(told.contains("version 2 is not in force"), "{told}");
+}
+
+#[test]
+fn s13_with_a_signer_named_unsigned_rules_are_refused() {
+    let world = World::signed_by(&[1]);
+    let nack = world.push(RULES).unwrap_err();
+    assert_eq!(nack.why, "unsigned");
+    assert!(
+        nack.problems[0].starts_with("r.toml: "),
+        "{:?}",
+        nack.problems
+    );
+    assert_eq!(
+        (world.version_in_force(), world.version_on_disk()),
+        (None, None)
+    );
+}
+
+#[test]
+fn s13_signed_rules_carry_their_own_version_and_never_go_back() {
+    let world = World::signed_by(&[1, 2]);
+    let ack = world.push(&signed(1, 1, 42, RULES)).unwrap();
+    assert_eq!((ack.epoch, ack.version), (Some(1), 42));
+    assert_eq!(
+        (world.version_in_force(), world.version_on_disk()),
+        (Some(42), Some(42))
+    );
+    let other = RULES.replace("/a", "/c");
+    assert_eq!(
+        world.push(&signed(1, 1, 41, &other)).unwrap_err().why,
+        "older"
+    );
+    assert_eq!(
+        world.push(&signed(1, 1, 42, &other)).unwrap_err().why,
+        "forked"
+    );
+    assert_eq!(
+        world.push(&signed(3, 1, 43, &other)).unwrap_err().why,
+        "signature"
+    );
+    assert_eq!(world.push(&signed(2, 2, 1, &other)).unwrap().version, 1);
+    assert_eq!(world.version_in_force(), Some(1));
+}
+
+#[test]
+fn the_same_signed_rules_a_second_time_are_acknowledged_and_not_taken_in_again() {
+    let world = World::signed_by(&[1]);
+    let first = world.push(&signed(1, 1, 42, RULES)).unwrap();
+    let before = world.intake.shared.in_force.load_full().unwrap();
+    assert_eq!(world.push(&signed(1, 1, 42, RULES)).unwrap(), first);
+    let after = world.intake.shared.in_force.load_full().unwrap();
+    assert!(Arc::ptr_eq(&before, &after));
+}
+
+#[test]
+fn signed_rules_are_verified_again_at_the_start() {
+    let world = World::signed_by(&[1]);
+    world.push(&signed(1, 7, 42, RULES)).unwrap();
+    let start = |signers: &Signers| {
+        let journal = Journal::new();
+        let found = last_good(&world.intake.store, &TlsRoots::System, signers, &journal);
+        let noted = journal.latest("snapshot").map(|entry| entry.message);
+        (
+            found.map(|rules| (rules.stamp, rules.snapshot.text().to_owned())),
+            noted,
+        )
+    };
+    let stamp = Stamp {
+        epoch: 7,
+        version: 42,
+    };
+    let right = (Some((Some(stamp), RULES.to_owned())), None);
+    assert_eq!(start(&world.intake.signers), right);
+    let (found, noted) = start(&World::signed_by(&[2]).intake.signers);
+    assert_eq!(found, None);
+    assert!(noted.unwrap().contains("none of the keys"));
+}
+
+/// No key is named.
+fn nobody() -> Signers {
+    Signers::new(&settings(certificates().0))
 }
