@@ -10,6 +10,7 @@ want nginx nginx
 want haproxy haproxy
 want redis-server redis-server
 want redis-cli redis-tools
+want etcd etcd-server
 want openssl openssl
 want curl curl
 want wrk wrk

@@ -13,6 +13,7 @@
 pub mod backend;
 pub mod cable;
 pub mod curl;
+pub mod etcd;
 pub mod haproxy;
 pub mod http;
 pub mod load;
@@ -36,6 +37,7 @@ pub mod world;
 
 pub use backend::Backend;
 pub use cable::Cable;
+pub use etcd::Etcd;
 pub use haproxy::Haproxy;
 pub use http::{Connection, Response};
 pub use nginx::Nginx;

@@ -6,12 +6,13 @@
 )]
 
 mod conformance;
+mod etcd;
 mod model;
 
 use std::future::Future;
 use std::sync::Arc;
 
-use adit_store::{Embedded, Store};
+use adit_store::{Embedded, Etcd, EtcdOptions, Store};
 use adit_tests::scratch::Scratch;
 
 /// A store of one implementation, fresh, and gone with its world.
@@ -87,3 +88,25 @@ impl World for InFolder {
 }
 
 conformance!(embedded, crate::InFolder);
+
+struct InEtcd {
+    store: Arc<Etcd>,
+    _etcd: adit_tests::Etcd,
+}
+
+impl World for InEtcd {
+    async fn start() -> Self {
+        let etcd = adit_tests::Etcd::start();
+        let store = Etcd::new(&EtcdOptions::new([etcd.endpoint()])).unwrap();
+        Self {
+            store: Arc::new(store),
+            _etcd: etcd,
+        }
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::<Etcd>::clone(&self.store)
+    }
+}
+
+conformance!(in_etcd, crate::InEtcd);

@@ -1,12 +1,13 @@
 //! The control plane's memory: keys with values and revisions, changed by compare-and-swap.
 //!
 //! [`Store`] is what a server may rely on, whichever implementation is behind it: [`Embedded`] is one file of one
-//! server. What the values mean, who may change them and what is audited is the server's.
+//! server, [`Etcd`] is shared by several. What the values mean, who may change them and what is audited is the server's.
 #![forbid(unsafe_code)]
 
 mod embedded;
 mod entry;
 mod error;
+mod etcd;
 mod key;
 mod lease;
 pub mod limits;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use embedded::{Embedded, OpenError};
 pub use entry::{Change, Changes, Entry, Kind, Page, Revision, Value};
 pub use error::{Error, Excess, Outcome};
+pub use etcd::{Etcd, EtcdOptions, EtcdOptionsError};
 pub use key::{Key, KeyError, Prefix};
 pub use lease::LeaseId;
 pub use txn::Txn;

@@ -46,5 +46,23 @@ pub const LEASE_TTL_MAX: Duration = Duration::from_secs(3600);
 /// 10,000 x 64 bytes = 640 KB.
 pub const LEASES_MAX: usize = 10_000;
 
+/// Bytes of a value that etcd holds in one piece. Default 16 KiB: a commit of [`TXN_CHANGES_MAX`] such values with keys
+/// of the largest size stays below etcd's 1.5 MiB for a request (`--max-request-bytes`). A page of
+/// [`PAGE_ENTRIES_MAX`] of them is 8 MB, and 11 MB in base64.
+pub const INLINE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of one piece of a larger value in etcd. Default 1 MiB: below etcd's 1.5 MiB for a request. Held twice in
+/// base64 while it is sent: 2.7 MB.
+pub const PIECE_BYTES_MAX: usize = 1024 * 1024;
+
+// Values and keys of a commit, once more the keys of its conditions and once more those of the reads that tell a
+// conflict; 200 bytes stand for what surrounds each.
+const _: () = assert!(
+    TXN_CHANGES_MAX * (INLINE_BYTES_MAX + KEY_BYTES_MAX + 200)
+        + 2 * TXN_CONDITIONS_MAX * (KEY_BYTES_MAX + 200)
+        < 1536 * 1024
+);
+const _: () = assert!(2 * TXN_CHANGES_MAX <= 128);
+const _: () = assert!(TXN_CONDITIONS_MAX + TXN_CHANGES_MAX <= 128);
 const _: () = assert!(PAGE_BYTES_MAX <= VALUE_BYTES_MAX);
 const _: () = assert!(TXN_BYTES_MAX >= VALUE_BYTES_MAX);
