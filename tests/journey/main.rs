@@ -7,6 +7,7 @@
 
 mod backends;
 mod bulk;
+mod changes;
 mod connections;
 mod demo;
 mod fetch;

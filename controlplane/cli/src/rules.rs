@@ -1,7 +1,9 @@
-//! `adit rules`: check, explain and push rule sets.
+//! `adit rules`: check, test, explain and push rule sets.
 //!
 //! Reading and judging are `policy`'s, the very code that agents enforce with; a node is asked
 //! through its admin endpoint. Nothing is decided here.
+
+mod test;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -24,8 +26,15 @@ use crate::safe_file::{self, Readers};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Read and compile a rule set, and name everything that is wrong with it
+    /// Read and compile a rule set and run its tests, and name everything that is wrong with it
     Check {
+        /// The rule set, TOML
+        file: PathBuf,
+    },
+    /// Run the tests that a rule set carries, and show what came of each
+    ///
+    /// Each is judged by the function that enforces. Exit code 0: all passed; 1: one failed.
+    Test {
         /// The rule set, TOML
         file: PathBuf,
     },
@@ -41,7 +50,7 @@ pub(crate) enum Command {
     Sign(SignArgs),
     /// Put a rule set in force on an agent
     ///
-    /// The agent verifies, keeps and swaps it, or refuses it without any effect.
+    /// The agent verifies, tests, keeps and swaps it, or refuses it without any effect.
     Push {
         /// The rule set, TOML, or as `adit rules sign` wrote it
         file: PathBuf,
@@ -117,6 +126,7 @@ struct RulesSource {
 pub(crate) async fn run(command: Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Check { file } => check(&file, output),
+        Command::Test { file } => test::run(&file, output),
         Command::Explain(args) => explain(args, output).await,
         Command::Sign(args) => sign(&args, output),
         Command::Push { file, node } => push(&file, &node, output).await,
@@ -125,24 +135,32 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<(), Failure>
 
 fn check(file: &Path, output: Output) -> Result<(), Failure> {
     let name = file.display().to_string();
-    let text = read(file)?;
-    let snapshot = match compile(&name, rules_of(&name, &text)?.to_owned()) {
-        Ok(snapshot) => snapshot,
-        Err(problems) => {
-            if output.is_json() {
-                let list: Vec<_> = problems.list().iter().map(problem_json).collect();
-                output.result(
-                    "",
-                    &json!({"file": name, "problems": list, "unlisted": problems.unlisted()}),
-                );
-            }
-            return Err(wrong(&problems));
+    let tell = |problems: &Problems| {
+        if output.is_json() {
+            let list: Vec<_> = problems.list().iter().map(problem_json).collect();
+            output.result(
+                "",
+                &json!({"file": name, "problems": list, "unlisted": problems.unlisted()}),
+            );
         }
     };
+    let text = read(file)?;
+    let snapshot = compile(&name, rules_of(&name, &text)?.to_owned()).map_err(|problems| {
+        tell(&problems);
+        wrong(&problems)
+    })?;
+    let tests = snapshot.table().run_tests().map_err(|problems| {
+        tell(&problems);
+        failing(&problems)
+    })?;
     let (systems, resources) = size(&snapshot);
+    let passed = match u64::try_from(tests).unwrap_or(u64::MAX) {
+        0 => String::new(),
+        tests => format!(", {} passed", count(tests, "test")),
+    };
     output.result(
         format_args!(
-            "{name}: {}, {}, sha256 {}",
+            "{name}: {}, {}{passed}, sha256 {}",
             count(systems, "system"),
             count(resources, "resource"),
             snapshot.hash_hex()
@@ -151,6 +169,7 @@ fn check(file: &Path, output: Output) -> Result<(), Failure> {
             "file": name,
             "systems": systems,
             "resources": resources,
+            "tests": tests,
             "hash": snapshot.hash_hex(),
         }),
     );
@@ -240,7 +259,7 @@ fn sign(args: &SignArgs, output: Output) -> Result<(), Failure> {
     }
     let name = args.file.display().to_string();
     let text = read(&args.file)?;
-    compile(&name, text.clone()).map_err(|problems| wrong(&problems))?;
+    compile_and_test(&name, &text)?;
     let keys = args.key.iter().map(|key| signer::open(key));
     let keys = keys.collect::<Result<Vec<_>>>()?;
     let keys: Vec<_> = keys.iter().collect();
@@ -276,9 +295,8 @@ fn sign(args: &SignArgs, output: Output) -> Result<(), Failure> {
 async fn push(file: &Path, node: &NodeAddress, output: Output) -> Result<(), Failure> {
     let name = file.display().to_string();
     let text = read(file)?;
-    // Typos are answered at once, also where no agent is near.
-    let rules = rules_of(&name, &text)?.to_owned();
-    compile(&name, rules).map_err(|problems| wrong(&problems))?;
+    // Typos and failing tests are answered at once, also where no agent is near.
+    compile_and_test(&name, rules_of(&name, &text)?)?;
     let accepted = push_to(node, &name, text).await?;
     let number = |member: &str| accepted.get(member).and_then(Value::as_u64).unwrap_or(0);
     output.result(
@@ -369,6 +387,12 @@ fn rules_of<'t>(name: &str, text: &'t str) -> Result<&'t str, Failure> {
         .map_err(|refused| Failure::config(format!("{name}: {refused}")))
 }
 
+fn compile_and_test(name: &str, rules: &str) -> Result<(), Failure> {
+    let snapshot = compile(name, rules.to_owned()).map_err(|problems| wrong(&problems))?;
+    let tests = snapshot.table().run_tests();
+    tests.map(drop).map_err(|problems| failing(&problems))
+}
+
 fn compile(name: &str, text: String) -> Result<Arc<Snapshot>, Problems> {
     // The version is the node's to give; a file has none.
     Snapshot::from_file(name, 0, text)
@@ -376,6 +400,10 @@ fn compile(name: &str, text: String) -> Result<Arc<Snapshot>, Problems> {
 
 fn wrong(problems: &Problems) -> Failure {
     Failure::config(format!("the rules are wrong\n{problems}"))
+}
+
+fn failing(problems: &Problems) -> Failure {
+    Failure::config(format!("tests of the rules fail\n{problems}"))
 }
 
 fn problem_json(problem: &adit_policy::Problem) -> Value {

@@ -48,6 +48,117 @@ fn every_problem_of_a_bad_rule_set_is_named_with_its_place() {
     );
 }
 
+/// Tests of the rules on the desk, of which the last one fails.
+const TESTS: &str = r#"
+[[test]]
+name = "the shop reads orders"
+request = "GET http://erp.virtual/orders/7"
+expect = "allow"
+rule = "subtree /orders"
+
+[[test]]
+request = "tcp://db.virtual:22"
+expect = "deny"
+reason = "port-denied"
+
+[[test]]
+name = "nobody chats"
+request = "GET ws://erp.virtual/chat"
+expect = "deny"
+"#;
+
+#[test]
+fn tests_of_a_rule_set_are_shown_each_with_what_came_of_it() {
+    let desk = Desk::new();
+    let (passing, failing) = TESTS.rsplit_once("\n[[test]]").unwrap();
+    desk.write("good.toml", &format!("{}{passing}", support::RULES));
+    let run = desk.adit(&["rules", "test", "good.toml"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(
+        run.stdout,
+        "\
+TEST                   REQUEST                             EXPECT                    RESULT
+the shop reads orders  GET http://erp.virtual:80/orders/7  allow by subtree /orders  passed
+-                      tcp://db.virtual:22                 deny as port-denied       passed
+
+good.toml: 2 tests passed
+"
+    );
+
+    desk.write(
+        "bad.toml",
+        &format!("{}{passing}\n[[test]]{failing}", support::RULES),
+    );
+    let run = desk.adit(&["rules", "test", "bad.toml"]);
+    assert_eq!(run.code, Some(1));
+    assert_eq!(run.stderr, "");
+    assert!(
+        run.stdout.contains(
+            "  deny                      bad.toml:35:11: allowed by exact `/chat` of system `erp` (line 14)\n"
+        ),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout.ends_with("bad.toml: 2 tests passed, 1 failed\n"),
+        "{}",
+        run.stdout
+    );
+    let run = desk.adit(&["rules", "test", "bad.toml", "--json"]);
+    assert_eq!(run.code, Some(1));
+    let told = run.json();
+    assert_eq!((&told["passed"], &told["failed"]), (&json!(2), &json!(1)));
+    let last = &told["tests"][2];
+    assert_eq!(last["passed"], false);
+    assert_eq!(last["line"], 35);
+    assert_eq!(last["came"]["decision"], "allow");
+    assert_eq!(last["came"]["path"], "/chat");
+
+    let run = desk.adit(&["rules", "test", "rules.toml"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.stdout, "rules.toml: no tests\n");
+    desk.write("wrong.toml", "[[system]]\n");
+    assert_eq!(desk.adit(&["rules", "test", "wrong.toml"]).code, Some(78));
+}
+
+#[test]
+fn rules_whose_tests_fail_are_refused_by_check_and_push_before_any_node_is_asked() {
+    let desk = Desk::new();
+    desk.write("bad.toml", &format!("{}{TESTS}", support::RULES));
+    // Nobody listens there; asking would be exit code 1.
+    for args in [
+        &["rules", "check", "bad.toml"][..],
+        &["rules", "push", "bad.toml", "--node", "unix:nobody.sock"],
+    ] {
+        let run = desk.adit(args);
+        assert_eq!(run.code, Some(78), "{args:?}");
+        assert_eq!(run.stdout, "", "{args:?}");
+        assert_eq!(
+            run.stderr,
+            "adit: tests of the rules fail\nbad.toml:35:11: test \"nobody chats\": GET ws://erp.virtual:80/chat is \
+             meant to be denied, and is allowed by exact `/chat` of system `erp` (line 14)\n"
+        );
+    }
+    let run = desk.adit(&["rules", "check", "bad.toml", "--json"]);
+    assert_eq!(run.code, Some(78));
+    assert_eq!(run.json()["problems"][0]["line"], 35);
+
+    let good = format!(
+        "{}{}",
+        support::RULES,
+        TESTS.rsplit_once("\n[[test]]").unwrap().0
+    );
+    desk.write("good.toml", &good);
+    let run = desk.adit(&["rules", "check", "good.toml"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(
+        run.stdout
+            .starts_with("good.toml: 2 systems, 2 resources, 2 tests passed, sha256 "),
+        "{}",
+        run.stdout
+    );
+}
+
 #[test]
 fn a_file_that_cannot_be_read_is_a_wrong_file() {
     let desk = Desk::new();

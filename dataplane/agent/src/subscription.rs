@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_audit::{Digest, PushOutcome, Record, RulesPushed, Text};
-use adit_policy::Snapshot;
+use adit_policy::{Problems, Snapshot};
 use adit_runtime::clock;
 use adit_runtime::journal::Journal;
 use serde::Serialize;
@@ -56,6 +56,14 @@ impl Nack {
             why,
             problems: vec![problem.to_string()],
         }
+    }
+
+    fn all(why: &'static str, found: &Problems) -> Self {
+        let mut problems: Vec<String> = found.list().iter().map(ToString::to_string).collect();
+        if found.unlisted() > 0 {
+            problems.push(format!("and {} more problems", found.unlisted()));
+        }
+        Self { why, problems }
     }
 }
 
@@ -224,16 +232,10 @@ fn nothing_in_force() -> Nack {
 }
 
 fn compile(file: &str, version: u64, text: String, roots: &TlsRoots) -> Result<InForce, Nack> {
-    let snapshot = Snapshot::from_file(file, version, text).map_err(|problems| {
-        let mut lines: Vec<String> = problems.list().iter().map(ToString::to_string).collect();
-        if problems.unlisted() > 0 {
-            lines.push(format!("and {} more problems", problems.unlisted()));
-        }
-        Nack {
-            why: "rules",
-            problems: lines,
-        }
-    })?;
+    let snapshot = Snapshot::from_file(file, version, text)
+        .map_err(|problems| Nack::all("rules", &problems))?;
+    let tests = snapshot.table().run_tests();
+    tests.map_err(|problems| Nack::all("tests", &problems))?;
     let trust = Trust::read(&snapshot, roots);
     let problems = trust.problems();
     if problems.is_empty() {
@@ -292,7 +294,8 @@ pub(crate) fn last_good(
     match Snapshot::from_file("snapshot.toml", stored.version, pushed.rules.to_owned()) {
         Ok(snapshot) => {
             let trust = Trust::read(&snapshot, roots);
-            // Here nobody can be told to mend it first; all other systems work.
+            // Here nobody can be told to mend it first; all other systems work. For the same reason the rules' own
+            // tests are not asked: they passed when the rules were pushed, and refusing now would refuse everything.
             for problem in trust.problems() {
                 note(&problem);
             }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use crate::canonical::address::AddressClass;
 use crate::limits::{
     DESCRIPTION_BYTES_MAX, FILE_NAME_BYTES_MAX, METHOD_BYTES_MAX, METHODS_MAX, RESOURCES_MAX,
-    RULES_TEXT_BYTES_MAX, SYSTEMS_MAX,
+    RULES_TEXT_BYTES_MAX, SYSTEMS_MAX, TESTS_MAX,
 };
 use crate::method;
 use crate::problem::{Gathered, Place, Problems};
@@ -36,6 +36,21 @@ pub(crate) fn conflicts(rules: &RuleSet, problems: &mut Gathered) {
         address(system, problems);
         resources(system, problems);
     }
+    for test in &rules.tests {
+        if let Some(name) = test
+            .name
+            .as_deref()
+            .filter(|name| name.len() > DESCRIPTION_BYTES_MAX)
+        {
+            problems.add(
+                test.place,
+                format!(
+                    "the name of the test has {} bytes and may have {DESCRIPTION_BYTES_MAX}",
+                    name.len()
+                ),
+            );
+        }
+    }
 }
 
 fn sizes(rules: &RuleSet, problems: &mut Gathered) {
@@ -44,6 +59,7 @@ fn sizes(rules: &RuleSet, problems: &mut Gathered) {
     for (what, count, limit) in [
         ("systems", rules.systems.len(), SYSTEMS_MAX),
         ("resources", all().count(), RESOURCES_MAX),
+        ("tests", rules.tests.len(), TESTS_MAX),
         // A rule set that was never a text is bounded like one.
         ("bytes of paths", bytes, RULES_TEXT_BYTES_MAX),
     ] {

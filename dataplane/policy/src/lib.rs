@@ -18,6 +18,7 @@ mod permit;
 mod problem;
 mod request;
 mod rule;
+mod rule_test;
 #[cfg(feature = "generate")]
 pub mod sample;
 mod snapshot;
@@ -38,5 +39,6 @@ pub use rule::{
     EncodedSlash, HostHeader, HostName, InternalEnd, InternalHost, InternalHostProblem, PortRange,
     Protocol, Resource, ResourcePath, RuleSet, Scope, System, VirtualEnd,
 };
+pub use rule_test::{Expected, RuleName, RuleTest, TestOutcome};
 pub use snapshot::Snapshot;
 pub use table::{Grant, Table};

@@ -14,6 +14,15 @@ pub const SYSTEMS_MAX: usize = 100_000;
 /// (200 bytes + path + description), itself bounded by [`RULES_TEXT_BYTES_MAX`].
 pub const RESOURCES_MAX: usize = 2_000_000;
 
+/// Tests of one rule set. Default 10,000: ten for each system of a large landscape; judging as many takes some tens of
+/// milliseconds. Worst case 10,000 x (300 bytes + name + 2 x request), about 90 MB; of names and requests as long as
+/// people write them about 5 MB.
+pub const TESTS_MAX: usize = 10_000;
+
+/// Bytes of the request of a test. Default 4,096: a path of [`RULE_PATH_BYTES_MAX`] bytes fits, and so do host and
+/// method. Kept twice, as it is written and as it is judged.
+pub const TEST_REQUEST_BYTES_MAX: usize = 4096;
+
 /// Bytes of one resource's path. Default 2,048: longer than any path a person writes into a rule, short enough that
 /// one rule makes at most 1,024 nodes of 32 bytes in the table.
 pub const RULE_PATH_BYTES_MAX: usize = 2048;
@@ -58,4 +67,6 @@ pub const CLOSEST_SIBLINGS_MAX: usize = 256;
 /// Bytes of a request repeated in a message for operators; longer ones are cut. Default 256.
 pub const QUOTED_BYTES_MAX: usize = 256;
 
+const _: () =
+    assert!(RULE_PATH_BYTES_MAX + HOST_BYTES_MAX + METHOD_BYTES_MAX < TEST_REQUEST_BYTES_MAX);
 const _: () = assert!(HOST_LABEL_BYTES_MAX < HOST_BYTES_MAX);

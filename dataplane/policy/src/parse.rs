@@ -68,9 +68,11 @@ pub fn parse(file: &str, text: &str) -> Result<RuleSet, Problems> {
     }
     let mut rules = RuleSet {
         systems: reader.systems(document.get_ref()),
+        tests: reader.tests(document.get_ref()),
         file: FileName(file.to_owned()),
     };
     rules.systems.shrink_to_fit();
+    rules.tests.shrink_to_fit();
     compile::conflicts(&rules, &mut reader.problems);
     reader.problems.settle(rules)
 }
@@ -147,7 +149,7 @@ struct Reader<'t> {
 
 impl Reader<'_> {
     fn systems(&mut self, document: &DeTable<'_>) -> Vec<System> {
-        self.unknown_keys(document, "a rule set", &["system"]);
+        self.unknown_keys(document, "a rule set", &["system", "test"]);
         self.tables(document, "system", "[[system]]")
             .into_iter()
             .filter_map(|(table, place)| self.system(table, place))
@@ -581,6 +583,8 @@ impl Reader<'_> {
 fn instead(key: &str) -> Option<&'static str> {
     Some(match key {
         "systems" => "write [[system]] once for each system",
+        "tests" => "write [[test]] once for each test",
+        "caller" | "user" | "token" => "rules do not ask who calls; a test has a request only",
         "resources" => "write [[system.resource]] once for each resource",
         "host" | "port" | "virtual_host" | "virtual_port" | "virtualHost" | "virtualPort" => {
             "write virtual = \"host:port\""
@@ -598,5 +602,6 @@ fn instead(key: &str) -> Option<&'static str> {
     })
 }
 
+mod rule_test;
 #[cfg(test)]
 mod tests;

@@ -13,13 +13,16 @@ use crate::canonical::path::Path;
 use crate::limits::{RULE_PATH_BYTES_MAX, SYSTEM_NAME_CHARS_MAX};
 use crate::method::Methods;
 use crate::problem::Place;
+use crate::rule_test::RuleTest;
 
-/// What people write: the systems that may be reached, and what of them.
+/// What people write: the systems that may be reached, what of them, and tests of that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RuleSet {
     /// The systems, in the order of the text.
     pub systems: Vec<System>,
+    /// The tests, in the order of the text. They change nothing of what is granted.
+    pub tests: Vec<RuleTest>,
     pub(crate) file: FileName,
 }
 
@@ -29,6 +32,7 @@ impl RuleSet {
     pub fn new(systems: Vec<System>) -> Self {
         Self {
             systems,
+            tests: Vec::new(),
             file: FileName::default(),
         }
     }

@@ -6,6 +6,7 @@ use core::fmt::{self, Write};
 use crate::rule::{
     EncodedSlash, HostHeader, PortRange, Protocol, Resource, RuleSet, Scope, System,
 };
+use crate::rule_test::{Expected, RuleTest};
 
 impl fmt::Display for RuleSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -14,6 +15,12 @@ impl fmt::Display for RuleSet {
                 f.write_str("\n")?;
             }
             write_system(f, system)?;
+        }
+        for (index, test) in self.tests.iter().enumerate() {
+            if index > 0 || !self.systems.is_empty() {
+                f.write_str("\n")?;
+            }
+            write_test(f, test)?;
         }
         Ok(())
     }
@@ -87,6 +94,22 @@ fn write_resource(f: &mut fmt::Formatter<'_>, resource: &Resource) -> fmt::Resul
         line(f, "description", description)?;
     }
     Ok(())
+}
+
+fn write_test(f: &mut fmt::Formatter<'_>, test: &RuleTest) -> fmt::Result {
+    f.write_str("[[test]]\n")?;
+    if let Some(name) = &test.name {
+        line(f, "name", name)?;
+    }
+    line(f, "request", test.written())?;
+    line(f, "expect", test.expect.word())?;
+    match &test.expect {
+        Expected::Allow { rule: Some(rule) } => line(f, "rule", &rule.to_string()),
+        Expected::Deny {
+            reason: Some(reason),
+        } => line(f, "reason", reason.word()),
+        Expected::Allow { rule: None } | Expected::Deny { reason: None } => Ok(()),
+    }
 }
 
 fn line(f: &mut fmt::Formatter<'_>, key: &str, value: &str) -> fmt::Result {

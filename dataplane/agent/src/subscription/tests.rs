@@ -139,6 +139,43 @@ fn wrong_rules_come_back_with_all_problems_and_change_nothing() {
     );
 }
 
+const PASSES: &str =
+    "[[test]]\nrequest = \"GET http://erp.virtual/a\"\nexpect = \"allow\"\nrule = \"/a\"\n";
+const FAILS: &str =
+    "[[test]]\nname = \"b is closed\"\nrequest = \"GET http://erp.virtual/b\"\nexpect = \"deny\"\n";
+
+#[test]
+fn rules_whose_tests_fail_are_refused_and_the_old_stay() {
+    let world = World::new();
+    world.push(&format!("{RULES}{PASSES}")).unwrap();
+    let nack = world.push(&format!("{RULES}{PASSES}{FAILS}")).unwrap_err();
+    assert_eq!(nack.why, "tests");
+    assert_eq!(
+        nack.problems,
+        [
+            "r.toml:15:11: test \"b is closed\": GET http://erp.virtual:80/b is meant to be denied, and is allowed by \
+             exact `/b` of system `erp.virtual` (line 8)"
+        ]
+    );
+    assert_eq!(
+        (world.version_in_force(), world.version_on_disk()),
+        (Some(1), Some(1))
+    );
+    assert_eq!(world.push(RULES).unwrap().version, 2);
+}
+
+#[test]
+fn stored_rules_are_in_force_at_start_whatever_their_tests_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    store.save(4, &format!("{RULES}{FAILS}")).unwrap();
+    let journal = Journal::new();
+    let found = last_good(&store, &TlsRoots::System, &nobody(), &journal).unwrap();
+    assert_eq!(found.snapshot.version(), 4);
+    assert!(found.snapshot.table().run_tests().is_err());
+    assert!(journal.entries().is_empty());
+}
+
 #[test]
 fn rules_that_name_a_missing_ca_file_are_refused() {
     let world = World::new();
