@@ -10,11 +10,13 @@ use crate::process::Process;
 use crate::scratch::Scratch;
 use crate::wait::until;
 
-/// A running etcd of one member, fresh, and gone with its test.
+/// A running etcd, fresh, and gone with its test.
 #[derive(Debug)]
 pub struct Etcd {
     address: SocketAddr,
     peers: SocketAddr,
+    /// Its name, and the whole cluster as its command line has it.
+    member: (String, String),
     scheme: &'static str,
     options: Vec<String>,
     process: Process,
@@ -58,10 +60,12 @@ impl Etcd {
         for _ in 0..5 {
             let scratch = Scratch::new();
             let (address, peers) = (net::free_address(), net::free_address());
-            let process = launch(&scratch, scheme, address, peers, options);
+            let member = ("one".to_owned(), format!("one=http://{peers}"));
+            let process = launch(&scratch, scheme, address, peers, &member, options);
             let mut etcd = Self {
                 address,
                 peers,
+                member,
                 scheme,
                 options: options.to_vec(),
                 process,
@@ -72,6 +76,39 @@ impl Etcd {
             }
         }
         panic!("etcd does not start five times in a row");
+    }
+
+    /// Starts a cluster of three.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn cluster() -> Vec<Self> {
+        for _ in 0..5 {
+            let peers = [(); 3].map(|()| net::free_address());
+            let cluster: Vec<String> = (0..).zip(peers).map(named).collect();
+            let cluster = cluster.join(",");
+            let mut members = Vec::new();
+            for (number, peers) in peers.into_iter().enumerate() {
+                let scratch = Scratch::new();
+                let address = net::free_address();
+                let member = (format!("m{number}"), cluster.clone());
+                let process = launch(&scratch, "http", address, peers, &member, &[]);
+                members.push(Self {
+                    address,
+                    peers,
+                    member,
+                    scheme: "http",
+                    options: Vec::new(),
+                    process,
+                    scratch,
+                });
+            }
+            if members.iter_mut().all(Self::comes_up) {
+                return members;
+            }
+        }
+        panic!("a cluster of etcd does not start five times in a row");
     }
 
     /// Its endpoint.
@@ -96,6 +133,7 @@ impl Etcd {
             self.scheme,
             self.address,
             self.peers,
+            &self.member,
             &options,
         );
         assert!(
@@ -118,23 +156,28 @@ impl Etcd {
     }
 }
 
+fn named((number, peers): (usize, SocketAddr)) -> String {
+    format!("m{number}=http://{peers}")
+}
+
 fn launch(
     scratch: &Scratch,
     scheme: &str,
     address: SocketAddr,
     peers: SocketAddr,
+    (name, cluster): &(String, String),
     options: &[String],
 ) -> Process {
     let clients = format!("{scheme}://{address}");
     let peers = format!("http://{peers}");
     let mut command = Command::new("etcd");
     command
-        .args(["--name", "one", "--data-dir", "data"])
+        .args(["--name", name, "--data-dir", "data"])
         .args(["--listen-client-urls", &clients])
         .args(["--advertise-client-urls", &clients])
         .args(["--listen-peer-urls", &peers])
         .args(["--initial-advertise-peer-urls", &peers])
-        .args(["--initial-cluster", &format!("one={peers}")])
+        .args(["--initial-cluster", cluster])
         .args(options)
         .current_dir(scratch.dir());
     Process::start("etcd", &mut command, &scratch.path("etcd.log"))

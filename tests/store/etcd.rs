@@ -66,6 +66,69 @@ async fn an_endpoint_that_is_gone_is_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_of_three_that_dies_takes_nothing_acknowledged_with_it() {
+    let mut members = adit_tests::Etcd::cluster();
+    let endpoints: Vec<String> = members.iter().map(adit_tests::Etcd::endpoint).collect();
+    // Two servers, each with another member first.
+    let servers = [
+        store(&endpoints),
+        store(&[
+            endpoints[1].clone(),
+            endpoints[2].clone(),
+            endpoints[0].clone(),
+        ]),
+    ];
+    let start = put(&servers[0], "start", 1).await;
+    let mut watch = servers[0].watch(&Prefix::all(), start).await.unwrap();
+    let mut acknowledged = Vec::new();
+    for number in 0..40 {
+        if number == 15 {
+            members[0].kill();
+        }
+        let name = key(&format!("n/{number}"));
+        let txn = Txn::new().put(name.clone(), "x").absent(name.clone());
+        loop {
+            match servers[number % 2].commit(&txn).await {
+                Ok(revision) => {
+                    acknowledged.push(revision);
+                    break;
+                }
+                // It was the one before, whose answer was lost.
+                Err(Error::Conflict {
+                    found: Some(revision),
+                    ..
+                }) => {
+                    acknowledged.push(revision);
+                    break;
+                }
+                Err(Error::Unavailable { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    for revision in &acknowledged {
+        let told = tokio::time::timeout(Duration::from_secs(30), watch.next()).await;
+        assert_eq!(told.unwrap().unwrap().revision, *revision);
+    }
+    let under = Prefix::new("n/").unwrap();
+    let page = servers[1].list(&under, None, 100).await.unwrap();
+    assert_eq!(page.entries.len(), 40);
+    // A member alone knows that it does not know, and a watch on it says so.
+    let mut alone = store(&endpoints[1..2])
+        .watch(&Prefix::all(), page.revision)
+        .await
+        .unwrap();
+    let quiet = tokio::time::timeout(Duration::from_millis(300), alone.next()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    members[2].kill();
+    let told = tokio::time::timeout(Duration::from_secs(40), alone.next()).await;
+    assert!(
+        matches!(told, Ok(Err(Error::Unavailable { .. }))),
+        "{told:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_an_etcd_it_is_told_and_afterwards_it_works_again() {
     let mut etcd = adit_tests::Etcd::start();
     let store = store(&[etcd.endpoint()]);

@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use serde_json::Value as Json;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -189,7 +190,7 @@ impl Client {
     async fn ask(&self, number: usize, path: &str, body: &Bytes) -> Result<Json, Stumble> {
         let mut sender = self.sender(number).await?;
         let asking = async {
-            let answer = send(&mut sender, &self.endpoints[number], path, body).await?;
+            let answer = send(&mut sender, &self.endpoints[number], path, body, "").await?;
             let status = answer.status();
             let read = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect();
             let read = read
@@ -204,7 +205,8 @@ impl Client {
 
     async fn open(&self, number: usize, path: &str, body: &Bytes) -> Result<Lines, Stumble> {
         let mut sender = self.dial(number).await?;
-        let asking = send(&mut sender, &self.endpoints[number], path, body);
+        // A member without the others would be silent for ever.
+        let asking = send(&mut sender, &self.endpoints[number], path, body, "true");
         let answer = within(CALL_WITHIN, asking).await?;
         let status = answer.status();
         if status != StatusCode::OK {
@@ -251,6 +253,13 @@ impl Client {
         let dialling = async {
             let socket = TcpStream::connect(&endpoint.authority).await?;
             socket.set_nodelay(true)?;
+            // A watch sends nothing: without this a cut wire looks like a quiet cluster.
+            SockRef::from(&socket).set_tcp_keepalive(
+                &TcpKeepalive::new()
+                    .with_time(PROBE_EVERY)
+                    .with_interval(PROBE_EVERY)
+                    .with_retries(PROBES),
+            )?;
             let name = match (&endpoint.name, &self.tls) {
                 (None, _) => return shake(socket).await,
                 (Some(name), Some(tls)) => (name.clone(), tls),
@@ -358,12 +367,14 @@ async fn send(
     endpoint: &Endpoint,
     path: &str,
     body: &Bytes,
+    leader: &'static str,
 ) -> Result<Response<Incoming>, Stumble> {
     let unsent = |error: &dyn fmt::Display| Stumble::Unsent(error.to_string());
     sender.ready().await.map_err(|error| unsent(&error))?;
     let request = Request::post(path)
         .header(HOST, &endpoint.authority)
         .header(CONTENT_TYPE, "application/json")
+        .header(HAS_LEADER, leader)
         .body(Full::new(body.clone()))
         .map_err(|error| unsent(&error))?;
     let answer = sender.send_request(request).await;
@@ -456,6 +467,11 @@ impl Lines {
     }
 }
 
+/// Becomes metadata of the gRPC request: with `true` etcd ends a stream of a member that has lost its leader.
+const HAS_LEADER: &str = "grpc-metadata-hasleader";
+/// How long a connection may be silent before the kernel probes it, and how often then: dead after 20 s.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+const PROBES: u32 = 3;
 /// `UNKNOWN` of gRPC.
 const CODE_UNKNOWN: u64 = 2;
 /// Time for TCP and TLS: an endpoint that takes longer is passed over.
