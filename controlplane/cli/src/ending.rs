@@ -18,6 +18,7 @@ pub(crate) struct Failure {
 enum Code {
     Failed,
     Usage,
+    Changes,
     Config,
 }
 
@@ -31,6 +32,14 @@ impl Failure {
     pub(crate) fn denied() -> Self {
         Self {
             code: Code::Failed,
+            message: None,
+        }
+    }
+
+    /// The answer is that something would change, and was printed.
+    pub(crate) fn changes() -> Self {
+        Self {
+            code: Code::Changes,
             message: None,
         }
     }
@@ -60,7 +69,7 @@ impl Failure {
         }
     }
 
-    /// 1, 2 or 78, as the help says.
+    /// 1, 2, 3 or 78, as the help says.
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(self.number())
     }
@@ -69,6 +78,7 @@ impl Failure {
         match self.code {
             Code::Failed => 1,
             Code::Usage => 2,
+            Code::Changes => 3,
             // EX_CONFIG of sysexits.h, as `aditd` uses it.
             Code::Config => 78,
         }
@@ -91,6 +101,7 @@ mod tests {
         assert_eq!(Failure::failed("x").number(), 1);
         assert_eq!(Failure::denied().number(), 1);
         assert_eq!(Failure::usage("x").number(), 2);
+        assert_eq!(Failure::changes().number(), 3);
         assert_eq!(Failure::config("x").number(), 78);
     }
 

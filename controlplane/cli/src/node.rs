@@ -24,8 +24,9 @@ use tokio::time::timeout;
 /// How long a node may take to answer: compiling a large rule set is the longest of its tasks.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// Largest answer in bytes: metrics of ten thousand systems are a few MiB. Held whole, once.
-const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Largest answer in bytes: rules of 64 MiB, which is what an agent takes, with their quotes and line ends escaped. Held
+/// whole, once.
+const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Where a node's admin endpoint listens.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
-//! `adit rules`: check, test, explain and push rule sets.
+//! `adit rules`: check, test, explain, plan and push rule sets.
 //!
 //! Reading and judging are `policy`'s, the very code that agents enforce with; a node is asked
 //! through its admin endpoint. Nothing is decided here.
 
+mod plan;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -43,6 +44,13 @@ pub(crate) enum Command {
     /// The answer comes from the function that enforces, with a file's rules or with those in
     /// force on a node. Exit code 0: allowed; 1: denied.
     Explain(ExplainArgs),
+    /// Show what a change of rules would make reachable, unreachable, or lead elsewhere
+    ///
+    /// In terms of requests, not of lines: rules in another order, under other names or written otherwise are no
+    /// change. `+` becomes reachable, `-` stops being reachable, `~` leads elsewhere. `/a` is this path, `/a[/*]` also
+    /// what is below it, `/a/*` what begins with `/a/`; `;*` are parameters; `*` are all methods. Exit code 0: no
+    /// change; 3: changes; 1: failed.
+    Plan(plan::Args),
     /// Sign a rule set for the agents of a location
     ///
     /// An agent that was told of the key takes it if the audience is its own and the version is newer
@@ -128,13 +136,14 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<(), Failure>
         Command::Check { file } => check(&file, output),
         Command::Test { file } => test::run(&file, output),
         Command::Explain(args) => explain(args, output).await,
+        Command::Plan(args) => plan::run(args, output).await,
         Command::Sign(args) => sign(&args, output),
         Command::Push { file, node } => push(&file, &node, output).await,
     }
 }
 
 fn check(file: &Path, output: Output) -> Result<(), Failure> {
-    let name = file.display().to_string();
+    let (name, rules) = read_rules(file)?;
     let tell = |problems: &Problems| {
         if output.is_json() {
             let list: Vec<_> = problems.list().iter().map(problem_json).collect();
@@ -144,8 +153,7 @@ fn check(file: &Path, output: Output) -> Result<(), Failure> {
             );
         }
     };
-    let text = read(file)?;
-    let snapshot = compile(&name, rules_of(&name, &text)?.to_owned()).map_err(|problems| {
+    let snapshot = compile(&name, rules).map_err(|problems| {
         tell(&problems);
         wrong(&problems)
     })?;
@@ -186,10 +194,8 @@ async fn explain(args: ExplainArgs, output: Output) -> Result<(), Failure> {
     let request: OwnedRequest = text.parse().map_err(Failure::usage)?;
     let (allowed, text, value) = match (args.rules.rules, args.rules.node) {
         (Some(file), _) => {
-            let name = file.display().to_string();
-            let text = read(&file)?;
-            let snapshot = compile(&name, rules_of(&name, &text)?.to_owned())
-                .map_err(|problems| wrong(&problems))?;
+            let (name, rules) = read_rules(&file)?;
+            let snapshot = compile(&name, rules).map_err(|problems| wrong(&problems))?;
             let explanation = adit_policy::explain(&snapshot, &request.as_request());
             let value = serde_json::to_value(&explanation).context("the explanation")?;
             (explanation.is_allowed(), explanation.to_string(), value)
@@ -377,7 +383,15 @@ fn read(file: &Path) -> Result<String, Failure> {
     })
 }
 
-/// The rules of a file, which may be signed.
+/// Reads the rules of a file, signed or not; gives back the file's name for messages as well.
+fn read_rules(file: &Path) -> Result<(String, String), Failure> {
+    let name = file.display().to_string();
+    let text = read(file)?;
+    let rules = rules_of(&name, &text)?.to_owned();
+    Ok((name, rules))
+}
+
+/// The rules in a file's text, which may be signed.
 fn rules_of<'t>(name: &str, text: &'t str) -> Result<&'t str, Failure> {
     if !adit_manifest::is_document(text.as_bytes()) {
         return Ok(text);

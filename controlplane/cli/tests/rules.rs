@@ -417,6 +417,137 @@ fn a_typo_is_answered_before_any_node_is_asked() {
 }
 
 #[test]
+fn a_plan_says_what_becomes_of_requests_with_exit_code_3_and_0_when_nothing_does() {
+    let desk = Desk::new();
+    let narrower = support::RULES
+        .replace("path = \"/chat\"\nupgrade = true", "path = \"/chat\"")
+        .replace("10.1.2.4:5432", "10.1.2.5:5432");
+    desk.write("new.toml", &narrower);
+    let run = desk.adit(&["rules", "plan", "new.toml", "--against", "rules.toml"]);
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    assert_eq!(run.stderr, "");
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    let [from, to, "", db, chat, "", summary] = lines.as_slice() else {
+        panic!("{}", run.stdout);
+    };
+    assert!(from.starts_with("from  rules.toml (sha256 "), "{from}");
+    assert!(to.starts_with("to    new.toml (sha256 "), "{to}");
+    assert_eq!(
+        *db,
+        "~ tcp://db.virtual:5432  from tcp://10.1.2.4:5432 to tcp://10.1.2.5:5432"
+    );
+    assert_eq!(*chat, "- * ws://erp.virtual:80/chat");
+    assert_eq!(*summary, "changes at 2 of 2 virtual hosts and ports");
+
+    let run = desk.adit(&[
+        "rules",
+        "plan",
+        "new.toml",
+        "--against",
+        "rules.toml",
+        "--json",
+    ]);
+    assert_eq!(run.code, Some(3));
+    let plan = run.json();
+    assert_eq!(plan["old"]["from"], "rules.toml");
+    assert_eq!(plan["lines"][0]["change"], "moved");
+    assert_eq!(plan["lines"][0]["after"]["host"], "10.1.2.5");
+    assert_eq!(plan["lines"][1]["upgrade"], true);
+    assert_eq!(plan["lines"][1]["path"], "/chat");
+    assert_eq!(plan["lines"][1]["text"], "- * ws://erp.virtual:80/chat");
+
+    // Another order, another name and a test: the same rules.
+    let (erp, db) = support::RULES.rsplit_once("\n[[system]]").unwrap();
+    let same = format!(
+        "[[system]]{db}{}\n{TESTS}",
+        erp.replace("name = \"erp\"", "name = \"renamed\"")
+    );
+    desk.write("same.toml", &same);
+    let run = desk.adit(&["rules", "plan", "same.toml", "--against", "rules.toml"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stdout.ends_with("\nno change\n"), "{}", run.stdout);
+    assert!(
+        run.stderr.starts_with(
+            "adit: a push of same.toml would be refused, for tests of it fail\nsame.toml:"
+        ),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_plan_compares_with_the_rules_in_force_on_a_node() {
+    let desk = Desk::new();
+    let in_force = json!({"version": 7, "hash": "ab", "text": ""});
+    let node = Node::answering(&desk.path("a.sock"), "200 OK", &in_force.to_string());
+    let run = desk.adit(&["rules", "plan", "rules.toml", "--node", &node.address]);
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    assert!(
+        run.stdout.starts_with(&format!(
+            "from  {} version 7 (sha256 e3b0c44298fc)\n",
+            node.address
+        )),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout
+            .contains("\n+ GET http://erp.virtual:80/orders[/*]  to http://10.1.2.3:8000\n"),
+        "{}",
+        run.stdout
+    );
+    assert!(node.asked().head.starts_with("GET /rules HTTP/1.1\r\n"));
+
+    // A node without rules grants nothing.
+    let node = Node::answering(&desk.path("b.sock"), "404 Not Found", "no rules in force\n");
+    let run = desk.adit(&["rules", "plan", "rules.toml", "--node", &node.address]);
+    assert_eq!(run.code, Some(3), "{}", run.stderr);
+    node.asked();
+}
+
+#[test]
+fn a_plan_that_cannot_be_made_is_no_plan_without_changes() {
+    let desk = Desk::new();
+    desk.write("bad.toml", "[[system]]\n");
+    for (args, code) in [
+        (&["bad.toml", "--against", "rules.toml"][..], 78),
+        (&["rules.toml", "--against", "bad.toml"], 78),
+        (&["rules.toml", "--node", "unix:nobody.sock"], 1),
+        (&["rules.toml", "--node", "http://127.0.0.1:1"], 2),
+        (&["rules.toml"], 2),
+        (
+            &["rules.toml", "--node", "unix:a", "--against", "rules.toml"],
+            2,
+        ),
+    ] {
+        let run = desk.adit(&[&["rules", "plan"][..], args].concat());
+        assert_eq!(run.code, Some(code), "{args:?}: {}", run.stderr);
+        assert_eq!(run.stdout, "", "{args:?}");
+    }
+    for (number, (status, body)) in [
+        ("200 OK", r#"{"role":"gateway"}"#),
+        (
+            "200 OK",
+            r#"{"version":1,"text":"[[system]]\nof_a_later_version = true"}"#,
+        ),
+        (
+            "404 Not Found",
+            "there is nothing here; the paths of this node are\n",
+        ),
+        ("403 Forbidden", "no\n"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let node = Node::answering(&desk.path(&format!("{number}.sock")), status, body);
+        let run = desk.adit(&["rules", "plan", "rules.toml", "--node", &node.address]);
+        assert_eq!(run.code, Some(1), "{status} {body}: {}", run.stderr);
+        assert_eq!(run.stdout, "");
+        node.asked();
+    }
+}
+
+#[test]
 fn a_status_is_shown_as_text_and_as_json() {
     let desk = Desk::new();
     let body = r#"{"role":"agent","tunnels":[{"gateway":"gw-1","streams":3}]}"#;

@@ -153,7 +153,7 @@ impl fmt::Display for WhyNot {
     }
 }
 
-fn as_text<T: fmt::Display, S: serde::Serializer>(
+pub(crate) fn as_text<T: fmt::Display, S: serde::Serializer>(
     value: &T,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -15,6 +15,7 @@ pub mod limits;
 mod method;
 mod parse;
 mod permit;
+pub mod plan;
 mod problem;
 mod request;
 mod rule;
@@ -33,6 +34,7 @@ pub use explain::{Explanation, Verdict, explain};
 pub use method::Methods;
 pub use parse::parse;
 pub use permit::{InternalProtocol, Permit, Withdrawn};
+pub use plan::{Plan, plan};
 pub use problem::{Place, Problem, Problems};
 pub use request::{OwnedRequest, Request, RequestError};
 pub use rule::{

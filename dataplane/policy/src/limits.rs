@@ -56,6 +56,19 @@ pub const PROBLEMS_MAX: usize = 100;
 /// values people write, a value of megabytes does not.
 pub const PROBLEM_BYTES_MAX: usize = 1024;
 
+/// Lines of a plan; further ones are counted. Default 1,000: more than anybody reads. Worst case 1,000 x
+/// ([`PLAN_EXCEPTIONS_MAX`] + 1) x (3 x [`RULE_PATH_BYTES_MAX`] + 100 bytes), about 210 MB; of paths as long as people
+/// write them about 3 MB.
+pub const PLAN_LINES_MAX: usize = 1000;
+
+/// Exceptions named in one line of a plan; further ones are counted. Default 32: who has more reads the lines of their
+/// own that they have.
+pub const PLAN_EXCEPTIONS_MAX: usize = 32;
+
+/// Decisions asked for to make one plan. Default 200,000,000: a minute. A change of a million resources takes some
+/// twenty millions.
+pub const PLAN_DECISIONS_MAX: u64 = 200_000_000;
+
 /// Layers of percent-encoding that are followed before a path is refused. Default 8: nobody means nine, and each
 /// layer costs one more pass over the segment.
 pub const ENCODING_LAYERS_MAX: usize = 8;

@@ -60,7 +60,7 @@ const KNOWN: [&str; 50] = [
 ];
 
 /// The methods a resource allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Methods {
     all: bool,
     known: u64,

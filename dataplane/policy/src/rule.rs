@@ -12,6 +12,7 @@ use crate::canonical::host::{self, HostProblem};
 use crate::canonical::path::Path;
 use crate::limits::{RULE_PATH_BYTES_MAX, SYSTEM_NAME_CHARS_MAX};
 use crate::method::Methods;
+use crate::permit::InternalProtocol;
 use crate::problem::Place;
 use crate::rule_test::RuleTest;
 
@@ -126,6 +127,27 @@ impl System {
             .unwrap_or_else(|| self.virtual_end.host.as_str())
     }
 
+    /// What the agent speaks to its internal end.
+    #[must_use]
+    pub(crate) fn internal_protocol(&self) -> InternalProtocol {
+        match (self.protocol, self.internal.encrypted) {
+            (Protocol::Http, false) => InternalProtocol::Http,
+            (Protocol::Http, true) => InternalProtocol::Https,
+            (Protocol::Tcp, _) => InternalProtocol::Tcp,
+            (Protocol::Tls, _) => InternalProtocol::Tls,
+        }
+    }
+
+    /// The internal ports that belong to `ports`, which are the virtual ones or some of them.
+    pub(crate) fn internal_ports(&self, ports: PortRange) -> PortRange {
+        let offset = ports.first.saturating_sub(self.virtual_end.ports.first);
+        let first = self.internal.ports.first.saturating_add(offset);
+        PortRange {
+            first,
+            last: first.saturating_add(ports.width()),
+        }
+    }
+
     /// The line of the text where it begins; 0 when it was never written in one.
     #[must_use]
     pub fn line(&self) -> u32 {
@@ -229,6 +251,14 @@ impl PortRange {
     #[must_use]
     pub fn width(&self) -> u16 {
         self.last - self.first
+    }
+
+    /// These ports and all up to the last of `end`, which lies behind them.
+    pub(crate) fn up_to(self, end: Self) -> Self {
+        Self {
+            first: self.first,
+            last: end.last,
+        }
     }
 
     /// Whether `port` is one of these.

@@ -2,7 +2,8 @@
 //!
 //! It allocates nothing when it grants. What it grants becomes a permit in `snapshot`; what it denies is explained by
 //! `closest`.
-use crate::canonical::host;
+use crate::canonical::Ambiguity;
+use crate::canonical::host::{self, HostProblem};
 use crate::canonical::path::Path;
 use crate::closest::{self, Closest, WhyNot};
 use crate::compile;
@@ -75,7 +76,23 @@ impl Table {
     /// # Errors
     /// [`Denial`] when no rule grants it: what no rule speaks of is denied.
     pub fn decide<'t>(&'t self, request: &Request<'_>) -> Result<Grant<'t>, Denial> {
-        let (index, door) = self.door(request)?;
+        self.judge(request, |ground| self.denial(ground))
+    }
+
+    /// Decides as [`decide`](Self::decide) does, for who does not ask why a request is denied: finding that costs more
+    /// than the decision.
+    pub(crate) fn grants<'t>(&'t self, request: &Request<'_>) -> Option<Grant<'t>> {
+        self.judge(request, |_| ()).ok()
+    }
+
+    /// The decision. `deny` makes of its ground what a denial is to be.
+    #[inline]
+    fn judge<'t, D>(
+        &'t self,
+        request: &Request<'_>,
+        deny: impl Fn(Ground<'_>) -> D,
+    ) -> Result<Grant<'t>, D> {
+        let (index, door) = self.door(request).map_err(&deny)?;
         let system = self.system_at(index);
         match (*request, door.protocol) {
             (Request::Tcp { port, .. }, Protocol::Tcp | Protocol::Tls) => Ok(Grant {
@@ -101,7 +118,7 @@ impl Table {
                     method,
                     upgrade,
                 };
-                let resource = self.resource(door, system, path, &ask)?;
+                let resource = self.resource(door, system, path, &ask, deny)?;
                 Ok(Grant {
                     system,
                     decided: Decided {
@@ -113,18 +130,17 @@ impl Table {
             }
             (Request::Tcp { .. }, Protocol::Http)
             | (Request::Http { .. }, Protocol::Tcp | Protocol::Tls) => {
-                let why = WhyNot::Protocol(door.protocol);
-                Err(near(DenialReason::ProtocolMismatch, system, None, why))
+                Err(deny(Ground::Protocol(system)))
             }
         }
     }
 
-    fn door(&self, request: &Request<'_>) -> Result<(u32, Door), Denial> {
+    #[inline]
+    fn door(&self, request: &Request<'_>) -> Result<(u32, Door), Ground<'_>> {
         let mut room = [0; HOST_BYTES_MAX];
-        let host = host::comparable(request.host(), &mut room)
-            .map_err(|problem| Denial::new(DenialReason::HostMalformed, Detail::Host(problem)))?;
+        let host = host::comparable(request.host(), &mut room).map_err(Ground::Host)?;
         if request.port() == 0 {
-            return Err(Denial::new(DenialReason::HostMalformed, Detail::PortZero));
+            return Err(Ground::PortZero);
         }
         match self.hosts.find(host, request.port()) {
             Found::System(index) => {
@@ -133,13 +149,18 @@ impl Table {
                     .and_then(|index| self.doors.get(index));
                 Ok((index, *door.expect("every system has a door")))
             }
-            Found::OtherPort(index) => {
-                let system = self.system_at(index);
-                let why = WhyNot::Port(system.virtual_end.ports);
-                Err(near(DenialReason::PortDenied, system, None, why))
-            }
-            Found::Nothing => Err(Denial::new(DenialReason::SystemUnknown, Detail::Nothing)),
+            Found::OtherPort(index) => Err(Ground::OtherPort(self.system_at(index))),
+            Found::Nothing => Err(Ground::NoSystem),
         }
+    }
+
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The root of the tree of the system at this index.
+    pub(crate) fn root_of(&self, index: usize) -> Option<NodeIndex> {
+        self.doors.get(index).map(|door| door.root)
     }
 
     pub(crate) fn system_at(&self, index: u32) -> &System {
@@ -149,27 +170,27 @@ impl Table {
             .expect("the index was made from these rules, which never change")
     }
 
-    fn resource(
+    #[inline]
+    fn resource<D>(
         &self,
         door: Door,
         system: &System,
         path: &[u8],
         ask: &Ask<'_>,
-    ) -> Result<u32, Denial> {
+        deny: impl Fn(Ground<'_>) -> D,
+    ) -> Result<u32, D> {
         //= RFC 9110, section 9.3.6
         //# CONNECT uses a special form of request target, unique to this method, consisting of only the host and port
         //# number of the tunnel destination, separated by a colon.
         if ask.method == "CONNECT" {
             let why = "a CONNECT reaches systems of protocol tcp or tls only";
-            return Err(Denial::new(DenialReason::MethodDenied, Detail::Method(why)));
+            return Err(deny(Ground::Method(why)));
         }
         if ask.bit.is_none() && !method::is_token(ask.method) {
             let why = "the method is no token";
-            return Err(Denial::new(DenialReason::MethodDenied, Detail::Method(why)));
+            return Err(deny(Ground::Method(why)));
         }
-        let path = Path::judge(path, door.slash).map_err(|ambiguity| {
-            Denial::new(DenialReason::PathAmbiguous, Detail::Path(ambiguity))
-        })?;
+        let path = Path::judge(path, door.slash).map_err(|odd| deny(Ground::Path(odd)))?;
         // Almost no path is encoded, and clearing the room costs as much as a short walk.
         let walk = if path.as_bytes().contains(&b'%') {
             let mut room = [0; RULE_PATH_BYTES_MAX];
@@ -179,12 +200,33 @@ impl Table {
         };
         match walk.granted {
             Some(leaf) => Ok(leaf.resource),
-            None => Err(self.denial(system, &walk, ask)),
+            None => Err(deny(Ground::Walk(system, &walk, ask))),
         }
     }
 
     #[cold]
-    fn denial(&self, system: &System, walk: &Walk<'_>, ask: &Ask<'_>) -> Denial {
+    fn denial(&self, ground: Ground<'_>) -> Denial {
+        match ground {
+            Ground::Host(problem) => {
+                Denial::new(DenialReason::HostMalformed, Detail::Host(problem))
+            }
+            Ground::PortZero => Denial::new(DenialReason::HostMalformed, Detail::PortZero),
+            Ground::OtherPort(system) => {
+                let why = WhyNot::Port(system.virtual_end.ports);
+                near(DenialReason::PortDenied, system, None, why)
+            }
+            Ground::NoSystem => Denial::new(DenialReason::SystemUnknown, Detail::Nothing),
+            Ground::Protocol(system) => {
+                let why = WhyNot::Protocol(system.protocol);
+                near(DenialReason::ProtocolMismatch, system, None, why)
+            }
+            Ground::Method(why) => Denial::new(DenialReason::MethodDenied, Detail::Method(why)),
+            Ground::Path(odd) => Denial::new(DenialReason::PathAmbiguous, Detail::Path(odd)),
+            Ground::Walk(system, walk, ask) => self.lost(system, walk, ask),
+        }
+    }
+
+    fn lost(&self, system: &System, walk: &Walk<'_>, ask: &Ask<'_>) -> Denial {
         let Some((obstacle, leaf)) = walk.missed else {
             return match closest::to_walk(&self.tree, system, walk) {
                 Some((resource, why)) => {
@@ -214,6 +256,19 @@ impl Table {
         };
         near(reason, system, Some(resource), why)
     }
+}
+
+/// On what ground a request is denied, before anybody is told.
+#[derive(Clone, Copy, Debug)]
+enum Ground<'a> {
+    Host(HostProblem),
+    PortZero,
+    OtherPort(&'a System),
+    NoSystem,
+    Protocol(&'a System),
+    Method(&'static str),
+    Path(Ambiguity),
+    Walk(&'a System, &'a Walk<'a>, &'a Ask<'a>),
 }
 
 pub(crate) fn resource_at(system: &System, index: u32) -> &Resource {
@@ -280,12 +335,7 @@ impl<'t> Grant<'t> {
     /// What the agent speaks to the backend.
     #[must_use]
     pub fn protocol(&self) -> InternalProtocol {
-        match (self.system.protocol, self.system.internal.encrypted) {
-            (Protocol::Http, false) => InternalProtocol::Http,
-            (Protocol::Http, true) => InternalProtocol::Https,
-            (Protocol::Tcp, _) => InternalProtocol::Tcp,
-            (Protocol::Tls, _) => InternalProtocol::Tls,
-        }
+        self.system.internal_protocol()
     }
 
     /// The internal host (an IPv6 address without brackets) and port.

@@ -7,14 +7,12 @@ use std::path::Path;
 use adit_policy::TestOutcome;
 use serde_json::{Value, json};
 
-use super::{compile, count, read, rules_of, wrong};
+use super::{compile, count, read_rules, wrong};
 use crate::ending::Failure;
 use crate::output::{Output, Table};
 
 pub(super) fn run(file: &Path, output: Output) -> Result<(), Failure> {
-    let name = file.display().to_string();
-    let text = read(file)?;
-    let rules = rules_of(&name, &text)?.to_owned();
+    let (name, rules) = read_rules(file)?;
     let snapshot = compile(&name, rules).map_err(|problems| wrong(&problems))?;
     let outcomes: Vec<TestOutcome<'_>> = snapshot.table().outcomes().collect();
     let failed = outcomes.iter().filter(|outcome| !outcome.passed()).count();

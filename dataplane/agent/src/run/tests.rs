@@ -1,6 +1,7 @@
 //! A whole agent in this process: it starts without a gateway, says why it is not ready, and drains.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,10 @@ use crate::settings::Gateway;
 use crate::test_world::{certificates, settings};
 
 fn asked(socket: &Path, path: &str) -> String {
-    let mut stream = UnixStream::connect(socket).unwrap();
+    answered(UnixStream::connect(socket).unwrap(), path)
+}
+
+fn answered(mut stream: impl Read + Write, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -29,6 +33,7 @@ fn r09_an_agent_without_a_gateway_starts_tries_says_why_and_drains() {
     let mut settings = settings(certificates().0);
     settings.state = folder.path().join("state");
     settings.retry_cap = Duration::from_millis(100);
+    settings.admin.listen = Some("127.0.0.1:0".parse().unwrap());
     settings.admin.socket = Some(folder.path().join("admin.sock"));
     settings.gateways = vec![Gateway {
         host: gone.ip().to_string(),
@@ -65,6 +70,15 @@ fn r09_an_agent_without_a_gateway_starts_tries_says_why_and_drains() {
     assert!(
         status.contains("\"role\": \"agent\"") && status.contains("\"in_use\""),
         "{status}"
+    );
+    // Rules name internal hosts: they are shown to the node's own user, and so is that there are none.
+    let public = TcpStream::connect(agent.addresses().admin.unwrap()).unwrap();
+    let shown = answered(public, "/rules");
+    assert!(shown.starts_with("HTTP/1.1 403 "), "{shown}");
+    let shown = asked(&socket, "/rules");
+    assert!(
+        shown.starts_with("HTTP/1.1 404 ") && shown.ends_with("no rules in force\n"),
+        "{shown}"
     );
     agent.drain();
     assert_eq!(agent.wait(), ExitCode::SUCCESS);

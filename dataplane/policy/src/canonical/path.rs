@@ -67,13 +67,7 @@ impl<'a> Path<'a> {
             for (byte, encoded) in decoded_units(segment) {
                 // An encoded `;` or `/` is not the same thing as a raw one, so it keeps its encoding.
                 let keeps = encoded && matches!(byte, b';' | b'/');
-                if is_pchar(byte) && !keeps {
-                    text.push(char::from(byte));
-                } else {
-                    text.push('%');
-                    text.push(char::from(hex_upper(byte >> 4)));
-                    text.push(char::from(hex_upper(byte & 0x0f)));
-                }
+                spell_byte(byte, keeps, &mut text);
             }
         }
         text
@@ -145,6 +139,26 @@ pub(crate) fn comparable<'b>(segment: &'b [u8], room: &'b mut [u8]) -> Option<&'
         length += 1;
     }
     room.get(..length)
+}
+
+/// Writes a comparable segment as people should write it in a rule.
+pub(crate) fn spell(segment: &[u8], text: &mut String) {
+    for byte in segment {
+        match *byte {
+            ENCODED_SEMICOLON => spell_byte(b';', true, text),
+            byte => spell_byte(byte, false, text),
+        }
+    }
+}
+
+fn spell_byte(byte: u8, encoded: bool, text: &mut String) {
+    if is_pchar(byte) && !encoded {
+        text.push(char::from(byte));
+    } else {
+        text.push('%');
+        text.push(char::from(hex_upper(byte >> 4)));
+        text.push(char::from(hex_upper(byte & 0x0f)));
+    }
 }
 
 /// Whether a segment consists of bytes that mean themselves and cannot be a dot segment or nameless: nothing for

@@ -147,10 +147,10 @@ fn path_matches(rule: &[Segment], scope: Scope, request: &[Segment]) -> bool {
 }
 
 /// A decoded segment. An encoded `;` is a unit of its own, 0x100 + `;`.
-type Segment = Vec<u16>;
+pub(crate) type Segment = Vec<u16>;
 
 /// The segments of a path, the last one empty if it ends in a slash; `None` if it is ambiguous.
-fn read(path: &[u8], slash: EncodedSlash) -> Option<Vec<Segment>> {
+pub(crate) fn read(path: &[u8], slash: EncodedSlash) -> Option<Vec<Segment>> {
     let path = path.strip_prefix(b"/")?;
     let segments: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
     let count = segments.len();

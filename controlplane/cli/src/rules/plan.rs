@@ -1,0 +1,182 @@
+//! `adit rules plan`: what a change of rules would mean for requests.
+//!
+//! Comparing is `policy`'s; here the old rules are fetched, from a file or from the node where they are in force, and
+//! the plan becomes a table, or JSON.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use adit_policy::plan::Line;
+use adit_policy::{Plan, Snapshot};
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::{compile, read_rules, wrong};
+use crate::ending::Failure;
+use crate::node::NodeAddress;
+use crate::output::Output;
+
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Args {
+    /// The rule set that is to come, TOML, or as `adit rules sign` wrote it
+    file: PathBuf,
+    #[command(flatten)]
+    old: OldRules,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct OldRules {
+    /// Compare with this rule set
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Compare with the rules in force on this agent: unix:PATH
+    #[arg(long, value_name = "ADDRESS")]
+    node: Option<NodeAddress>,
+}
+
+pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
+    let new = from_file(&args.file)?;
+    if let Err(problems) = new.snapshot.table().run_tests() {
+        output.hint(format_args!(
+            "adit: a push of {} would be refused, for tests of it fail\n{problems}",
+            new.name
+        ));
+    }
+    let old = match (args.old.against, args.old.node) {
+        (Some(file), _) => from_file(&file)?,
+        (None, Some(node)) => in_force(&node).await?,
+        (None, None) => return Err(Failure::usage("say --against FILE or --node ADDRESS")),
+    };
+    let plan = adit_policy::plan(old.snapshot.table(), new.snapshot.table());
+    output.result(text(&plan, &old, &new), &value(&plan, &old, &new)?);
+    if plan.unfinished {
+        return Err(Failure::failed(format!(
+            "{} and {} are too large and too different to be compared to the end; more may change than is shown",
+            old.name, new.name
+        )));
+    }
+    if plan.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::changes())
+    }
+}
+
+/// Rules, and where they are from.
+struct Rules {
+    name: String,
+    /// Where they are in force, their version there.
+    version: Option<u64>,
+    snapshot: Arc<Snapshot>,
+}
+
+impl Rules {
+    fn title(&self) -> String {
+        let hash = self.snapshot.hash_hex();
+        let hash = hash.get(..12).unwrap_or_default();
+        match self.version {
+            Some(version) => format!("{} version {version} (sha256 {hash})", self.name),
+            None => format!("{} (sha256 {hash})", self.name),
+        }
+    }
+
+    fn value(&self) -> Value {
+        json!({
+            "from": self.name,
+            "version": self.version,
+            "hash": self.snapshot.hash_hex(),
+        })
+    }
+}
+
+fn from_file(file: &Path) -> Result<Rules, Failure> {
+    let (name, rules) = read_rules(file)?;
+    let snapshot = compile(&name, rules).map_err(|problems| wrong(&problems))?;
+    Ok(Rules {
+        name,
+        version: None,
+        snapshot,
+    })
+}
+
+async fn in_force(node: &NodeAddress) -> Result<Rules, Failure> {
+    if let NodeAddress::Http(_) = node {
+        return Err(Failure::usage(format!(
+            "{node}: an agent shows its rules on its unix socket only; write --node unix:PATH"
+        )));
+    }
+    let answer = node.get("/rules").await?;
+    let name = node.to_string();
+    let not_understood = || {
+        Failure::failed(format!(
+            "{node}: the answer holds no rules; is it an agent of this version?"
+        ))
+    };
+    let (text, version) = match answer.status {
+        StatusCode::OK => {
+            let value = answer.json()?;
+            let text = value.get("text").and_then(Value::as_str);
+            let version = value.get("version").and_then(Value::as_u64);
+            let (text, version) = text.zip(version).ok_or_else(not_understood)?;
+            (text.to_owned(), Some(version))
+        }
+        // Without rules an agent grants nothing, which is what no rules say.
+        StatusCode::NOT_FOUND if answer.body.starts_with(b"no rules in force") => {
+            (String::new(), None)
+        }
+        _ => return Err(Failure::failed(format!("{node}: {}", answer.complaint()))),
+    };
+    let snapshot = compile(&name, text).map_err(|problems| {
+        Failure::failed(format!(
+            "{node} has rules in force that this version of adit does not understand\n{problems}"
+        ))
+    })?;
+    Ok(Rules {
+        name,
+        version,
+        snapshot,
+    })
+}
+
+fn text(plan: &Plan, old: &Rules, new: &Rules) -> String {
+    let mut text = format!("from  {}\nto    {}\n\n", old.title(), new.title());
+    for line in &plan.lines {
+        text.push_str(&format!("{line}\n"));
+    }
+    if plan.unlisted > 0 {
+        text.push_str(&format!("and {} more\n", plan.unlisted));
+    }
+    if !plan.lines.is_empty() {
+        text.push('\n');
+    }
+    let all = plan.ends_changed + plan.ends_same;
+    text.push_str(&match plan.ends_changed {
+        0 => "no change".to_owned(),
+        changed => format!("changes at {changed} of {all} virtual hosts and ports"),
+    });
+    text
+}
+
+fn value(plan: &Plan, old: &Rules, new: &Rules) -> Result<Value, Failure> {
+    let lines: Vec<Value> = plan.lines.iter().map(line).collect::<Result<_, _>>()?;
+    Ok(json!({
+        "old": old.value(),
+        "new": new.value(),
+        "lines": lines,
+        "unlisted": plan.unlisted,
+        "ends_same": plan.ends_same,
+        "ends_changed": plan.ends_changed,
+        "unfinished": plan.unfinished,
+    }))
+}
+
+fn line(line: &Line) -> Result<Value, Failure> {
+    let mut value = serde_json::to_value(line)
+        .map_err(|error| Failure::failed(format!("a line of the plan: {error}")))?;
+    if let Value::Object(members) = &mut value {
+        members.insert("text".to_owned(), Value::String(line.to_string()));
+    }
+    Ok(value)
+}
