@@ -26,6 +26,14 @@ async fn put(store: &Arc<dyn Store>, name: &str, bytes: usize) -> Revision {
     store.commit(&txn).await.unwrap()
 }
 
+/// What became of something for which no answer came.
+fn outcome<T: std::fmt::Debug>(told: Result<T, Error>) -> Outcome {
+    match told {
+        Err(Error::Unavailable { outcome, .. }) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Asks etcd itself, by curl.
 fn ask(etcd: &adit_tests::Etcd, path: &str, body: &Json) -> Json {
     let answer = std::process::Command::new("curl")
@@ -147,16 +155,7 @@ async fn without_an_etcd_it_is_told_and_afterwards_it_works_again() {
     );
     // Nothing was sent, so it is known that nothing was done.
     let told = store.commit(&Txn::new().put(key("a"), "2")).await;
-    assert!(
-        matches!(
-            told,
-            Err(Error::Unavailable {
-                outcome: Outcome::NotDone,
-                ..
-            })
-        ),
-        "{told:?}"
-    );
+    assert_eq!(outcome(told), Outcome::NotDone);
     let told = watch.next().await;
     assert!(matches!(told, Err(Error::Unavailable { .. })), "{told:?}");
     etcd.restart();
@@ -180,29 +179,11 @@ async fn a_commit_without_an_answer_is_told_as_unknown_and_is_not_sent_twice() {
     });
     let store = store(&[format!("http://{address}")]);
     let told = store.commit(&Txn::new().put(key("a"), "1")).await;
-    assert!(
-        matches!(
-            told,
-            Err(Error::Unavailable {
-                outcome: Outcome::Unknown,
-                ..
-            })
-        ),
-        "{told:?}"
-    );
+    assert_eq!(outcome(told), Outcome::Unknown);
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     // Reading does no harm, and is tried again.
     let told = store.get(&key("a")).await;
-    assert!(
-        matches!(
-            told,
-            Err(Error::Unavailable {
-                outcome: Outcome::NotDone,
-                ..
-            })
-        ),
-        "{told:?}"
-    );
+    assert_eq!(outcome(told), Outcome::NotDone);
     assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
 
@@ -289,16 +270,7 @@ async fn a_large_value_whose_lease_ended_before_its_commit_is_not_named() {
     let txn = Txn::new().put(key("a"), vec![1; 64 * PIECE_BYTES_MAX]);
     let told = store.commit(&txn).await;
     ended.await.unwrap();
-    assert!(
-        matches!(
-            told,
-            Err(Error::Unavailable {
-                outcome: Outcome::NotDone,
-                ..
-            })
-        ),
-        "{told:?}"
-    );
+    assert_eq!(outcome(told), Outcome::NotDone);
     assert_eq!(store.get(&key("a")).await.unwrap(), None);
     assert_eq!((count(&etcd, "b"), count(&etcd, "c")), (0, 0));
 }

@@ -43,8 +43,8 @@ pub struct Settings {
     pub retry_cap: Duration,
     /// Streams a tunnel may carry at once.
     pub streams_max: usize,
-    /// Whose signature a push must bear; without any, whoever opens the admin socket may push.
-    pub signing_keys: Vec<PublicKey>,
+    /// Whose signature a push must bear; `None`: whoever opens the admin socket may push.
+    pub signing_keys: Option<Vec<PublicKey>>,
     /// How backends are spoken to.
     pub backend: BackendSettings,
     /// Admin endpoint.
@@ -278,14 +278,11 @@ fn read_proxy(section: &Section<'_>) -> Option<Proxy> {
         .ok()
 }
 
-fn read_signing_keys(section: &Section<'_>) -> Vec<PublicKey> {
-    let Some(path) = section.file_opt("signing_keys") else {
-        return Vec::new();
-    };
-    read_public_keys(&path).unwrap_or_else(|why| {
-        section.problem("signing_keys", &format!("{}: {why}", path.display()));
-        Vec::new()
-    })
+fn read_signing_keys(section: &Section<'_>) -> Option<Vec<PublicKey>> {
+    let path = section.file_opt("signing_keys")?;
+    read_public_keys(&path)
+        .map_err(|why| section.problem("signing_keys", &format!("{}: {why}", path.display())))
+        .ok()
 }
 
 fn read_public_keys(path: &Path) -> Result<Vec<PublicKey>, String> {

@@ -12,7 +12,8 @@ use crate::settings::Settings;
 /// The keys that count here, and the audience that this agent is.
 #[derive(Clone, Debug)]
 pub(crate) struct Signers {
-    keys: Arc<[PublicKey]>,
+    /// `None` where no key was named.
+    keys: Option<Arc<[PublicKey]>>,
     audience: Arc<str>,
 }
 
@@ -32,7 +33,7 @@ pub(crate) struct Pushed<'a> {
 impl Signers {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
-            keys: settings.signing_keys.as_slice().into(),
+            keys: settings.signing_keys.as_deref().map(Arc::from),
             audience: format!("{}/{}", settings.subaccount, settings.location).into(),
         }
     }
@@ -46,21 +47,25 @@ impl Signers {
         text: &'a str,
         in_force: Option<&InForce>,
     ) -> Result<Pushed<'a>, Refused> {
-        if self.keys.is_empty() && !is_document(text.as_bytes()) {
-            return Ok(Pushed {
-                rules: text,
-                stamp: None,
-                signed_by: None,
-                is_same: false,
-            });
-        }
+        let signers = match &self.keys {
+            Some(keys) => adit_manifest::Signers::Keys(keys),
+            None if is_document(text.as_bytes()) => adit_manifest::Signers::Anybody,
+            None => {
+                return Ok(Pushed {
+                    rules: text,
+                    stamp: None,
+                    signed_by: None,
+                    is_same: false,
+                });
+            }
+        };
         let in_force = in_force.and_then(|in_force| {
             Some(adit_manifest::InForce {
                 stamp: in_force.stamp?,
                 sha256: *in_force.snapshot.hash(),
             })
         });
-        let verified = verify(text.as_bytes(), &self.keys, &self.audience, in_force)?;
+        let verified = verify(text.as_bytes(), signers, &self.audience, in_force)?;
         Ok(Pushed {
             rules: verified.content,
             stamp: Some(verified.manifest.stamp),

@@ -329,7 +329,7 @@ pub(crate) fn settings(tls: adit_tls::ClientSettings) -> Settings {
         connect_timeout: Duration::from_secs(5),
         retry_cap: Duration::from_secs(10),
         streams_max: 16_384,
-        signing_keys: Vec::new(),
+        signing_keys: None,
         backend: BackendSettings {
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::ZERO,

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest;
 
 use crate::error::Refused;
-use crate::keys::{KeyId, PublicKey, SigningKey};
+use crate::keys::{KeyId, Signers, SigningKey};
 use crate::limits::{HEAD_BYTES_MAX, SIGNATURES_MAX};
 use crate::manifest::{Lines, MAGIC_NAME, Manifest, is_audience};
 use crate::stamp::{InForce, Stamp};
@@ -78,20 +78,19 @@ pub enum News {
 
 /// Takes `document` apart.
 ///
-/// At least one signature must be by one of `keys`, and none by them may be wrong; signatures by others
-/// are passed over, so that a control plane may change its key. Without `keys` signatures are read
-/// and not checked: for whoever was told of no key, a document is as good as its way here.
+/// Where keys count, at least one signature must be by one of them, and none by them may be wrong;
+/// signatures by others are passed over, so that a control plane may change its key.
 ///
 /// # Errors
 /// The first thing that is wrong, see [`Refused`].
 pub fn verify<'a>(
     document: &'a [u8],
-    keys: &[PublicKey],
+    signers: Signers<'_>,
     audience: &str,
     in_force: Option<InForce>,
 ) -> Result<Verified<'a>, Refused> {
     let parts = take_apart(document)?;
-    let signed_by = check_signatures(&parts, keys)?;
+    let signed_by = check_signatures(&parts, signers)?;
     if parts.manifest.audience != audience {
         return Err(Refused::Audience {
             audience: parts.manifest.audience,
@@ -196,9 +195,13 @@ fn read_signature(line: &[u8]) -> Option<Signature> {
     (bytes.len() == SIGNATURE_BYTES).then_some(Signature { key, bytes })
 }
 
-fn check_signatures(parts: &Parts<'_>, keys: &[PublicKey]) -> Result<Option<KeyId>, Refused> {
+fn check_signatures(parts: &Parts<'_>, signers: Signers<'_>) -> Result<Option<KeyId>, Refused> {
     let Some(first) = parts.signatures.first() else {
         return Err(Refused::Unsigned);
+    };
+    let keys = match signers {
+        Signers::Anybody => return Ok(None),
+        Signers::Keys(keys) => keys,
     };
     let mut signed_by = None;
     for signature in &parts.signatures {
@@ -209,12 +212,9 @@ fn check_signatures(parts: &Parts<'_>, keys: &[PublicKey]) -> Result<Option<KeyI
             signed_by = signed_by.or_else(|| Some(key.id()));
         }
     }
-    if signed_by.is_none() && !keys.is_empty() {
-        return Err(Refused::UnknownKey {
-            signed_by: first.key,
-        });
-    }
-    Ok(signed_by)
+    signed_by.map(Some).ok_or(Refused::UnknownKey {
+        signed_by: first.key,
+    })
 }
 
 fn compare(manifest: &Manifest, in_force: Option<InForce>) -> Result<News, Refused> {

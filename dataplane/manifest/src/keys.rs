@@ -126,6 +126,19 @@ impl fmt::Debug for PublicKey {
     }
 }
 
+/// Whose signatures count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "closed: anybody's or those of some keys"
+)]
+pub enum Signers<'k> {
+    /// Anybody's, unchecked: for whoever was told of no key a document is as good as its way here.
+    Anybody,
+    /// Those of these keys; of none when there are none.
+    Keys(&'k [PublicKey]),
+}
+
 /// A key that signs.
 pub struct SigningKey {
     pair: Ed25519KeyPair,
@@ -140,6 +153,20 @@ impl SigningKey {
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)
             .map_err(|_rejected| KeyError::Private)?;
+        Self::from_pair(pair)
+    }
+
+    /// From its 32 bytes (RFC 8032, section 5.1.5).
+    ///
+    /// # Errors
+    /// [`KeyError::Private`] when they are refused.
+    pub fn from_seed(seed: &[u8; 32]) -> Result<Self, KeyError> {
+        let pair =
+            Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_rejected| KeyError::Private)?;
+        Self::from_pair(pair)
+    }
+
+    fn from_pair(pair: Ed25519KeyPair) -> Result<Self, KeyError> {
         let bytes = <[u8; 32]>::try_from(pair.public_key().as_ref())
             .map_err(|_another_length| KeyError::Private)?;
         Ok(Self {
@@ -192,6 +219,8 @@ mod tests {
         let signing = SigningKey::from_pkcs8(&PKCS8).unwrap();
         let public = PublicKey::from_spki(&SPKI).unwrap();
         assert_eq!(signing.public(), public);
+        let seed = PKCS8[16..].try_into().unwrap();
+        assert_eq!(SigningKey::from_seed(seed).unwrap().public(), public);
         assert_eq!(public.to_spki(), SPKI);
         assert!(public.verifies(b"message", &signing.sign(b"message")));
         assert!(!public.verifies(b"massage", &signing.sign(b"message")));
@@ -225,7 +254,8 @@ mod tests {
 
     #[test]
     fn a_private_key_is_not_shown() {
-        let shown = format!("{:?}", SigningKey::from_pkcs8(&PKCS8).unwrap());
-        assert_eq!(shown.len(), "SigningKey(0123456789abcdef)".len(), "{shown}");
+        let key = SigningKey::from_pkcs8(&PKCS8).unwrap();
+        let wanted = format!("SigningKey({})", key.public().id());
+        assert_eq!(format!("{key:?}"), wanted);
     }
 }

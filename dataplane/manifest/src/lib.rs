@@ -34,6 +34,6 @@ mod stamp;
 
 pub use document::{News, Verified, is_document, read, sign, verify};
 pub use error::Refused;
-pub use keys::{KeyError, KeyId, PublicKey, SigningKey};
+pub use keys::{KeyError, KeyId, PublicKey, Signers, SigningKey};
 pub use manifest::{Manifest, is_audience};
 pub use stamp::{InForce, Stamp};

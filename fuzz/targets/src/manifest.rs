@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use adit_manifest::{News, Refused, SigningKey, read, verify};
+use adit_manifest::{News, Refused, Signers, SigningKey, read, verify};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::signature::Ed25519KeyPair;
@@ -25,14 +25,9 @@ fn keys() -> &'static Keys {
         let secret = URL_SAFE_NO_PAD
             .decode(SECRET)
             .expect("the RFC writes base64url");
-        // RFC 8410, section 7: what stands in front of the 32 bytes.
-        let head = [
-            0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22,
-            0x04, 0x20,
-        ];
+        let seed = secret.as_slice().try_into().expect("of 32 bytes");
         Keys {
-            signing: SigningKey::from_pkcs8(&[&head[..], &secret].concat())
-                .expect("the RFC's secret is one"),
+            signing: SigningKey::from_seed(seed).expect("the RFC's secret is one"),
             pair: Ed25519KeyPair::from_seed_unchecked(&secret).expect("the RFC's secret is one"),
         }
     })
@@ -60,14 +55,20 @@ pub fn manifest(data: &[u8]) {
     forged[7] = if forged[7] == b'A' { b'B' } else { b'A' };
     let forged = with(&String::from_utf8_lossy(&forged));
     assert!(
-        verify(&forged, &[keys().signing.public()], AUDIENCE, None).is_err(),
+        verify(
+            &forged,
+            Signers::Keys(&[keys().signing.public()]),
+            AUDIENCE,
+            None
+        )
+        .is_err(),
         "a forged signature"
     );
 }
 
 fn judge(document: &[u8]) {
     let key = keys().signing.public();
-    match verify(document, &[key], AUDIENCE, None) {
+    match verify(document, Signers::Keys(&[key]), AUDIENCE, None) {
         Ok(verified) => {
             assert_eq!(verified.news, News::Newer);
             assert_eq!(verified.signed_by, Some(key.id()));

@@ -149,6 +149,10 @@ pub(super) async fn fetch(
             return Ok(None);
         };
         value.extend_from_slice(&piece);
+        // Said at once: pieces that go on and on are not gathered.
+        if value.len() > bytes {
+            break;
+        }
     }
     if value.len() != bytes {
         return Err(etcd.corrupt(format!("entry `{key}` has pieces of another length")));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -223,7 +223,7 @@ impl Client {
         Ok(Lines {
             place: self.endpoints[number].to_string(),
             body: answer.into_body(),
-            held: Vec::new(),
+            held: Held::default(),
             _sender: sender,
         })
     }
@@ -435,7 +435,7 @@ fn kind(code: u64, why: &str) -> Option<FailedKind> {
 pub(super) struct Lines {
     pub(super) place: String,
     body: Incoming,
-    held: Vec<u8>,
+    held: Held,
     // The connection ends with it.
     _sender: Sender,
 }
@@ -444,26 +444,46 @@ impl Lines {
     /// The next document; `None` at the end. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Result<Option<Json>, String> {
         loop {
-            if let Some(end) = self.held.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.held.drain(..=end).collect();
+            if let Some(line) = self.held.line()? {
                 return match serde_json::from_slice(&line) {
                     Ok(document) => Ok(Some(document)),
                     Err(error) => Err(format!("no JSON: {error}")),
                 };
             }
-            if self.held.len() > ANSWER_BYTES_MAX {
-                return Err("a line without end".to_owned());
-            }
             match self.body.frame().await {
                 Some(Ok(frame)) => {
                     if let Some(bytes) = frame.data_ref() {
-                        self.held.extend_from_slice(bytes);
+                        self.held.bytes.extend_from_slice(bytes);
                     }
                 }
                 Some(Err(error)) => return Err(error.to_string()),
                 None => return Ok(None),
             }
         }
+    }
+}
+
+/// What came of a stream and is no whole line yet.
+#[derive(Default)]
+struct Held {
+    bytes: BytesMut,
+    /// So many bytes at the beginning are known to hold no end of a line.
+    searched: usize,
+}
+
+impl Held {
+    fn line(&mut self) -> Result<Option<BytesMut>, String> {
+        let rest = self.bytes.get(self.searched..).unwrap_or_default();
+        if let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
+            let line = self.bytes.split_to(self.searched + at + 1);
+            self.searched = 0;
+            return Ok(Some(line));
+        }
+        self.searched = self.bytes.len();
+        if self.searched > ANSWER_BYTES_MAX {
+            return Err("a line without end".to_owned());
+        }
+        Ok(None)
     }
 }
 
@@ -486,6 +506,33 @@ const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_is_cut_into_lines_wherever_its_frames_end() {
+        let text = b"{}\n\n{\"a\":1}\n{\"b\"";
+        for step in 1..=text.len() {
+            let mut held = Held::default();
+            let mut lines = Vec::new();
+            for frame in text.chunks(step) {
+                held.bytes.extend_from_slice(frame);
+                while let Some(line) = held.line().unwrap() {
+                    lines.push(line.to_vec());
+                }
+            }
+            let wanted: [&[u8]; 3] = [b"{}\n", b"\n", b"{\"a\":1}\n"];
+            assert_eq!(lines, wanted, "frames of {step}");
+            assert_eq!(&held.bytes[..], b"{\"b\"");
+        }
+    }
+
+    #[test]
+    fn a_line_of_answer_bytes_max_is_waited_for_and_one_byte_more_is_not() {
+        let mut held = Held::default();
+        held.bytes.resize(ANSWER_BYTES_MAX, b'x');
+        assert_eq!(held.line(), Ok(None));
+        held.bytes.extend_from_slice(b"x");
+        assert!(held.line().is_err());
+    }
 
     #[test]
     fn an_endpoint_is_scheme_host_and_port() {

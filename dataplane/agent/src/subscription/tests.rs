@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use adit_manifest::{SigningKey, Stamp};
+use adit_manifest::{PublicKey, SigningKey, Stamp};
 use adit_runtime::housekeeping::{Handle, Housekeeping};
 use adit_runtime::shard::{Choice, Driver, run_here};
 
@@ -21,14 +21,8 @@ struct World {
     folder: tempfile::TempDir,
 }
 
-/// The key made of a seed: PKCS#8 (RFC 8410, section 7) in front of 32 bytes.
 fn key(seed: u8) -> SigningKey {
-    let mut der = vec![
-        0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
-        0x20,
-    ];
-    der.extend([seed; 32]);
-    SigningKey::from_pkcs8(&der).unwrap()
+    SigningKey::from_seed(&[seed; 32]).unwrap()
 }
 
 fn signed(by: u8, epoch: u64, version: u64, rules: &str) -> String {
@@ -39,10 +33,14 @@ fn signed(by: u8, epoch: u64, version: u64, rules: &str) -> String {
 
 impl World {
     fn new() -> Self {
-        Self::signed_by(&[])
+        Self::with(None)
     }
 
     fn signed_by(seeds: &[u8]) -> Self {
+        Self::with(Some(seeds.iter().map(|seed| key(*seed).public()).collect()))
+    }
+
+    fn with(signing_keys: Option<Vec<PublicKey>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let housekeeping = Housekeeping::start("intake").unwrap();
         let choice = Choice {
@@ -50,7 +48,7 @@ impl World {
             reason: String::new(),
         };
         let mut settings = settings(certificates().0);
-        settings.signing_keys = seeds.iter().map(|seed| key(*seed).public()).collect();
+        settings.signing_keys = signing_keys;
         let signers = Signers::new(&settings);
         let (shared, inboxes) = share(
             settings,
@@ -170,7 +168,7 @@ fn stored_rules_are_in_force_at_start_whatever_their_tests_say() {
     let store = store(folder.path());
     store.save(4, &format!("{RULES}{FAILS}")).unwrap();
     let journal = Journal::new();
-    let found = last_good(&store, &TlsRoots::System, &nobody(), &journal).unwrap();
+    let found = at_start(&store, &nobody(), &journal).unwrap();
     assert_eq!(found.snapshot.version(), 4);
     assert!(found.snapshot.table().run_tests().is_err());
     assert!(journal.entries().is_empty());
@@ -227,13 +225,7 @@ fn the_last_good_rules_are_in_force_again_after_a_restart() {
     let World { folder, intake, .. } = world;
     drop(intake);
     let journal = Journal::new();
-    let found = last_good(
-        &store(folder.path()),
-        &TlsRoots::System,
-        &nobody(),
-        &journal,
-    )
-    .unwrap();
+    let found = at_start(&store(folder.path()), &nobody(), &journal).unwrap();
     assert_eq!(
         (found.snapshot.version(), found.snapshot.hash_hex()),
         (2, hash)
@@ -241,13 +233,7 @@ fn the_last_good_rules_are_in_force_again_after_a_restart() {
     assert!(journal.entries().is_empty());
 
     std::fs::write(folder.path().join("state/snapshot.toml"), "torn").unwrap();
-    let found = last_good(
-        &store(folder.path()),
-        &TlsRoots::System,
-        &nobody(),
-        &journal,
-    )
-    .unwrap();
+    let found = at_start(&store(folder.path()), &nobody(), &journal).unwrap();
     assert_eq!(found.snapshot.version(), 1);
     assert!(
         journal
@@ -267,7 +253,7 @@ fn whole_rules_that_this_program_does_not_understand_grant_nothing() {
         .save(2, "[[system]]\nof_a_later_version = true\n")
         .unwrap();
     let journal = Journal::new();
-    assert!(last_good(&store, &TlsRoots::System, &nobody(), &journal).is_none());
+    assert!(at_start(&store, &nobody(), &journal).is_none());
     let told = journal.latest("snapshot").unwrap().message;
     assert!(told.contains("version 2 is not in force"), "{told}");
 }
@@ -330,7 +316,7 @@ fn signed_rules_are_verified_again_at_the_start() {
     world.push(&signed(1, 7, 42, RULES)).unwrap();
     let start = |signers: &Signers| {
         let journal = Journal::new();
-        let found = last_good(&world.intake.store, &TlsRoots::System, signers, &journal);
+        let found = at_start(&world.intake.store, signers, &journal);
         let noted = journal.latest("snapshot").map(|entry| entry.message);
         (
             found.map(|rules| (rules.stamp, rules.snapshot.text().to_owned())),
@@ -351,4 +337,8 @@ fn signed_rules_are_verified_again_at_the_start() {
 /// No key is named.
 fn nobody() -> Signers {
     Signers::new(&settings(certificates().0))
+}
+
+fn at_start(store: &Store<Folder>, signers: &Signers, journal: &Journal) -> Option<InForce> {
+    last_good(store, &TlsRoots::System, signers, journal)
 }

@@ -8,14 +8,8 @@ use crate::limits::AUDIENCE_BYTES_MAX;
 const AUDIENCE: &str = "acme/plant-1";
 const CONTENT: &str = "[[system]]\nvirtual = \"erp.virtual:80\"\n";
 
-/// A key made of a seed: PKCS#8 (RFC 8410, section 7) in front of 32 bytes.
 fn key(seed: u8) -> SigningKey {
-    let mut der = vec![
-        0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
-        0x20,
-    ];
-    der.extend([seed; 32]);
-    SigningKey::from_pkcs8(&der).unwrap()
+    SigningKey::from_seed(&[seed; 32]).unwrap()
 }
 
 const fn stamp(epoch: u64, version: u64) -> Stamp {
@@ -28,7 +22,7 @@ fn signed(keys: &[&SigningKey]) -> String {
 
 fn check<'a>(document: &'a str, keys: &[&SigningKey]) -> Result<Verified<'a>, Refused> {
     let keys: Vec<_> = keys.iter().map(|key| key.public()).collect();
-    verify(document.as_bytes(), &keys, AUDIENCE, None)
+    verify(document.as_bytes(), Signers::Keys(&keys), AUDIENCE, None)
 }
 
 #[test]
@@ -77,7 +71,7 @@ fn s13_every_changed_byte_is_refused() {
         for change in [0x01, 0x20, 0x80] {
             let mut altered = document.clone();
             altered[at] ^= change;
-            let verdict = verify(&altered, &keys, AUDIENCE, None);
+            let verdict = verify(&altered, Signers::Keys(&keys), AUDIENCE, None);
             assert!(verdict.is_err(), "byte {at} changed by {change:#x}");
         }
     }
@@ -87,11 +81,16 @@ fn s13_every_changed_byte_is_refused() {
 fn s13_every_cut_is_refused() {
     let document = signed(&[&key(1)]).into_bytes();
     for end in 0..document.len() {
-        let verdict = verify(&document[..end], &[key(1).public()], AUDIENCE, None);
+        let verdict = verify(
+            &document[..end],
+            Signers::Keys(&[key(1).public()]),
+            AUDIENCE,
+            None,
+        );
         assert!(verdict.is_err(), "cut at {end}");
     }
     let longer = [document.as_slice(), b"\n"].concat();
-    let verdict = verify(&longer, &[key(1).public()], AUDIENCE, None);
+    let verdict = verify(&longer, Signers::Keys(&[key(1).public()]), AUDIENCE, None);
     assert_eq!(verdict, Err(Refused::Content));
 }
 
@@ -163,17 +162,32 @@ fn four_signatures_are_read_and_a_fifth_is_not() {
 #[test]
 fn where_no_key_was_told_a_document_counts_as_far_as_it_is_whole() {
     let document = signed(&[&key(1)]);
-    let verified = check(&document, &[]).unwrap();
-    assert_eq!((verified.signed_by, verified.content), (None, CONTENT));
+    let anybody = |document: &str| {
+        let verified = verify(document.as_bytes(), Signers::Anybody, AUDIENCE, None)?;
+        Ok((verified.signed_by, verified.content.to_owned()))
+    };
+    assert_eq!(anybody(&document), Ok((None, CONTENT.to_owned())));
     let altered = document.replace("erp", "crm");
-    assert_eq!(check(&altered, &[]).map(|_| ()), Err(Refused::Content));
+    assert_eq!(anybody(&altered), Err(Refused::Content));
+    let signed_by = key(1).public().id();
+    let nobody = check(&document, &[]).map(|_| ());
+    assert_eq!(
+        nobody,
+        Err(Refused::UnknownKey { signed_by }),
+        "no key is nobody"
+    );
 }
 
 #[test]
 fn a_document_for_somebody_else_is_refused() {
     let document = signed(&[&key(1)]);
     for audience in ["acme/plant-2", "acme/plant-", "acme/plant-11", ""] {
-        let verdict = verify(document.as_bytes(), &[key(1).public()], audience, None);
+        let verdict = verify(
+            document.as_bytes(),
+            Signers::Keys(&[key(1).public()]),
+            audience,
+            None,
+        );
         let other = Refused::Audience {
             audience: AUDIENCE.to_owned(),
         };
@@ -187,7 +201,13 @@ fn s13_older_ones_are_refused_and_forks_are_told() {
     let sha256 = sha256(CONTENT.as_bytes());
     let against = |stamp, sha256| {
         let in_force = Some(InForce { stamp, sha256 });
-        verify(document.as_bytes(), &[key(1).public()], AUDIENCE, in_force).map(|right| right.news)
+        verify(
+            document.as_bytes(),
+            Signers::Keys(&[key(1).public()]),
+            AUDIENCE,
+            in_force,
+        )
+        .map(|right| right.news)
     };
     for before in [stamp(2, 41), stamp(2, 0), stamp(1, u64::MAX), stamp(0, 0)] {
         assert_eq!(against(before, sha256), Ok(News::Newer), "{before}");
@@ -279,7 +299,15 @@ fn an_audience_may_have_512_bytes_and_not_one_more() {
         CONTENT,
         &[&key(1), &key(2), &key(3), &key(4)],
     );
-    assert!(verify(document.as_bytes(), &[key(4).public()], &longest, None).is_ok());
+    assert!(
+        verify(
+            document.as_bytes(),
+            Signers::Keys(&[key(4).public()]),
+            &longest,
+            None
+        )
+        .is_ok()
+    );
     let longer = with_lines(|head| head.replace(AUDIENCE, &"a".repeat(AUDIENCE_BYTES_MAX + 1)));
     assert!(matches!(
         check(&longer, &[&key(1)]),
@@ -304,7 +332,7 @@ proptest! {
     #[test]
     fn any_bytes_are_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600), begin in any::<bool>()) {
         let document = if begin { [MAGIC_NAME.as_bytes(), b"1\n", &bytes].concat() } else { bytes };
-        prop_assert!(verify(&document, &[key(1).public()], AUDIENCE, None).is_err());
+        prop_assert!(verify(&document, Signers::Keys(&[key(1).public()]), AUDIENCE, None).is_err());
     }
 
     #[test]
@@ -315,7 +343,7 @@ proptest! {
         content in "\\PC{0,200}",
     ) {
         let document = sign(&audience, stamp(epoch, version), 0, &content, &[&key(7)]);
-        let verified = verify(document.as_bytes(), &[key(7).public()], &audience, None).unwrap();
+        let verified = verify(document.as_bytes(), Signers::Keys(&[key(7).public()]), &audience, None).unwrap();
         prop_assert_eq!(verified.content, content.as_str());
         prop_assert_eq!(verified.manifest.stamp, stamp(epoch, version));
     }

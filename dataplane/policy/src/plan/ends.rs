@@ -122,11 +122,16 @@ fn at<'t>(systems: &[(&'t System, usize)], ports: PortRange) -> Option<(&'t Syst
 
 /// Whether two systems are written alike in all that decides, so that nothing needs to be asked.
 fn says_the_same(old: &System, new: &System, ports: PortRange) -> bool {
-    let internal = |system: &System| system.internal_ports(ports);
+    lead_alike(old, new, ports) && same_resources(&old.resources, &new.resources)
+}
+
+/// Whether two systems read what asks for these ports alike and lead it to the same, so that only resources may
+/// differ.
+pub(super) fn lead_alike(old: &System, new: &System, ports: PortRange) -> bool {
     let settings = |system: &System| {
         (
-            system.protocol,
-            system.internal.encrypted,
+            system.internal_protocol(),
+            system.internal_ports(ports),
             system.host_header,
             system.encoded_slash,
             system.allow_loopback,
@@ -134,9 +139,7 @@ fn says_the_same(old: &System, new: &System, ports: PortRange) -> bool {
     };
     settings(old) == settings(new)
         && old.internal.host == new.internal.host
-        && internal(old) == internal(new)
         && old.ca_file == new.ca_file
-        && same_resources(&old.resources, &new.resources)
 }
 
 fn same_resources(old: &[Resource], new: &[Resource]) -> bool {

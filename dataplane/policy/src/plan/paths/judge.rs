@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::unite::{Node, child_named, path};
 use super::{Sides, Slashes};
-use crate::plan::ends::End;
+use crate::plan::ends::{End, lead_alike};
 use crate::plan::line::Change;
 use crate::plan::methods::Group;
 use crate::plan::{Judge, Spent};
@@ -98,7 +98,10 @@ pub(super) fn judge(
         slash: nothing,
         below: nothing,
     };
-    let ends_same = same_ends(sides);
+    let ends_same = sides
+        .old
+        .zip(sides.new)
+        .is_some_and(|(old, new)| lead_alike(old.system, new.system, end.ports));
     // Whether what reaches a node from above says the same in both trees.
     let mut same_above: Vec<bool> = Vec::with_capacity(nodes.len());
     let mut question = Question {
@@ -147,21 +150,6 @@ pub(super) fn judge(
         }
     }
     Ok(marked)
-}
-
-/// Whether both systems lead to the same and read paths alike, so that only resources may differ.
-fn same_ends(sides: &Sides<'_>) -> bool {
-    match (sides.old, sides.new) {
-        (Some(old), Some(new)) => {
-            let (old, new) = (old.system, new.system);
-            sides.slashes != Slashes::Differ
-                && old.internal == new.internal
-                && old.host_header == new.host_header
-                && old.ca_file == new.ca_file
-                && old.allow_loopback == new.allow_loopback
-        }
-        (Some(_), None) | (None, Some(_) | None) => false,
-    }
 }
 
 /// What to write behind `start` for a segment that no child of `parent` has, with or without an encoded slash in it.
