@@ -41,6 +41,23 @@ fn told(old: &str, new: &str) -> Vec<String> {
 }
 
 #[test]
+fn each_setting_that_leads_a_request_elsewhere_is_told_by_itself() {
+    let old = system("erp.virtual:80", "http", "https://10.1.2.3", &["/a"]);
+    for (setting, told_as) in [
+        ("host_header = \"internal\"", "host_header internal"),
+        ("allow_loopback = true", "allow_loopback true"),
+        ("ca_file = \"/etc/ca.pem\"", "/etc/ca.pem"),
+    ] {
+        let with = format!("{setting}\n[[system.resource]]");
+        let new = old.replacen("[[system.resource]]", &with, 1);
+        let lines = told(&old, &new);
+        assert_eq!(lines.len(), 1, "{setting}: {lines:?}");
+        let line = lines.concat();
+        assert!(line.starts_with("~ ") && line.contains(told_as), "{line}");
+    }
+}
+
+#[test]
 fn a_change_is_told_as_the_requests_it_concerns() {
     for (old, new, lines) in [
         (
