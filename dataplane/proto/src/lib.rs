@@ -11,6 +11,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod connect;
+pub mod control;
 pub mod hello;
 pub mod http;
 pub mod limits;

@@ -51,6 +51,14 @@ pub const CALLER_BYTES_MAX: usize = 512;
 /// Longest detail of a refusal in bytes. 512: one or two sentences.
 pub const DETAIL_BYTES_MAX: usize = 512;
 
+/// Largest rule document a control plane pushes to a node, in bytes. 65 MiB: rules of 64 MiB, which is what an agent
+/// takes, with manifest and signatures. Held once while it arrives.
+pub const PUSH_BYTES_MAX: usize = 65 * 1024 * 1024;
+
+/// Largest other event or message between a node and its control plane, in bytes. 1 MiB: the longest is the trust, whose
+/// list of revoked certificates takes 40 bytes each.
+pub const CONTROL_BYTES_MAX: usize = 1024 * 1024;
+
 // A connect request always fits its own limit: 28 bytes of fixed parts and length fields, then the texts.
 const _: () = assert!(
     32 + HOST_BYTES_MAX + SUBACCOUNT_BYTES_MAX + CALLER_BYTES_MAX + PRINCIPAL_BYTES_MAX

@@ -398,7 +398,7 @@ fn s11_nothing_more_is_read_from_a_caller_that_was_turned_away() {
         negotiation.advance(&[5, 1, 0x80], &mut out),
         Ok((0, Step::More))
     );
-    assert_eq!(out, []);
+    assert!(out.is_empty());
 }
 
 #[test]
