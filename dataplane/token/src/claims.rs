@@ -3,10 +3,13 @@
 //! Reads claims whose signature has been checked, compares them with the settings and the time of
 //! day, and leaves a `Caller`. Claims nobody asked for are ignored.
 
+use core::fmt;
+
 use crate::error::{AudienceProblem, Malformed, SubaccountProblem, TokenError, quoted};
 use crate::json::{Json, Object};
+use crate::keys::KeySet;
 use crate::limits::{LEEWAY_S_MAX, NAME_BYTES_MAX, SUBACCOUNT_CHARS_MAX};
-use crate::verify::Settings;
+use crate::verify::{self, Settings};
 
 /// Who asks: proof that a token of a configured issuer was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,66 @@ pub struct Caller {
     pub expires: u64,
 }
 
+/// What a verified token says, for those who need other claims than a [`Caller`] has: proof that signature, issuer,
+/// audience and times are right.
+#[derive(Clone)]
+pub struct Claims {
+    members: Object,
+    expires: u64,
+}
+
+impl Claims {
+    /// Verifies `token` with `keys` as [`crate::Verifier::verify`] does; asks for neither client nor subaccount.
+    ///
+    /// # Errors
+    /// The first thing found wrong, in this order: size, shape, algorithm, key and signature, issuer, audience, times.
+    pub fn verified(
+        token: &str,
+        settings: &Settings,
+        keys: &KeySet,
+        unix_now: u64,
+    ) -> Result<Self, TokenError> {
+        let members = verify::signed(token, settings, keys)?;
+        let expires = for_us(&members, settings, unix_now)?;
+        Ok(Self { members, expires })
+    }
+
+    /// `exp`, in unix seconds.
+    #[must_use]
+    pub const fn expires(&self) -> u64 {
+        self.expires
+    }
+
+    /// The text of `claim`, if it is 1 to [`NAME_BYTES_MAX`] bytes without control characters. A claim that begins
+    /// with a slash is a path into nested objects.
+    #[must_use]
+    pub fn name(&self, claim: &str) -> Option<&str> {
+        find(&self.members, claim)?
+            .text()
+            .filter(|text| is_name(text))
+    }
+
+    /// The texts of `claim`, a text or a list; what else stands in the list is passed over. Empty without such a
+    /// claim. A path as above.
+    #[must_use]
+    pub fn texts(&self, claim: &str) -> Vec<&str> {
+        match find(&self.members, claim) {
+            Some(Json::Text(one)) => vec![one],
+            Some(Json::List(list)) => list.iter().filter_map(Json::text).collect(),
+            Some(Json::Null | Json::Bool | Json::Number(_) | Json::Object(_)) | None => Vec::new(),
+        }
+    }
+}
+
+/// Shows no claim: they are about people.
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims")
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Reads the caller out of `claims`, or says what is wrong with them.
 pub(crate) fn caller(
     claims: &Object,
@@ -29,9 +92,7 @@ pub(crate) fn caller(
     clients: Option<&[String]>,
     unix_now: u64,
 ) -> Result<Caller, TokenError> {
-    issuer(claims, &settings.issuers)?;
-    audience(claims, &settings.audiences)?;
-    let expires = times(claims, settings.leeway_s.min(LEEWAY_S_MAX), unix_now)?;
+    let expires = for_us(claims, settings, unix_now)?;
     let client = first_name(claims, &CLIENT_CLAIMS)?.ok_or(TokenError::Malformed(
         Malformed::MissingClaim("`client_id`, `cid`, `azp` or `sub`"),
     ))?;
@@ -46,6 +107,17 @@ pub(crate) fn caller(
         subject: subject.map(ToOwned::to_owned),
         expires,
     })
+}
+
+/// Checks issuer, audience and times, gives back `exp`.
+fn for_us(claims: &Object, settings: &Settings, unix_now: u64) -> Result<u64, TokenError> {
+    issuer(claims, &settings.issuers)?;
+    audience(claims, &settings.audiences)?;
+    times(claims, settings.leeway_s.min(LEEWAY_S_MAX), unix_now)
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 const CLIENT_CLAIMS: [&str; 4] = ["client_id", "cid", "azp", "sub"];
@@ -128,15 +200,12 @@ fn first_name<'c>(
         match claims.get(*name) {
             None | Some(Json::Null) => {}
             Some(value) => {
-                return value
-                    .text()
-                    .filter(|text| !text.is_empty() && text.len() <= NAME_BYTES_MAX)
-                    .filter(|text| !text.chars().any(char::is_control))
-                    .map(Some)
-                    .ok_or(TokenError::Malformed(Malformed::Claim(
+                return value.text().filter(|text| is_name(text)).map(Some).ok_or(
+                    TokenError::Malformed(Malformed::Claim(
                         name,
                         "a text of 1 to 256 bytes without control characters",
-                    )));
+                    )),
+                );
             }
         }
     }

@@ -18,7 +18,7 @@ pub mod limits;
 mod verify;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
-pub use claims::Caller;
+pub use claims::{Caller, Claims};
 pub use error::{
     AlgorithmProblem, AudienceProblem, Malformed, Part, SignatureProblem, SubaccountProblem,
     TokenError,

@@ -5,6 +5,7 @@
 use crate::Algorithm;
 use crate::claims::{self, Caller};
 use crate::error::{Part, TokenError};
+use crate::json::Object;
 use crate::jws;
 use crate::keys::KeySet;
 use crate::limits::{LEEWAY_S_MAX, TOKEN_BYTES_CEILING, TOKEN_BYTES_MAX};
@@ -78,18 +79,27 @@ impl Verifier {
     /// The first thing found wrong, in this order: size, shape, algorithm, key and signature,
     /// issuer, audience, times, client, subaccount.
     pub fn verify(&self, token: &str, unix_now: u64) -> Result<Caller, TokenError> {
-        let limit = self.settings.max_bytes.min(TOKEN_BYTES_CEILING);
-        if token.is_empty() {
-            return Err(TokenError::Missing);
-        }
-        if token.len() > limit {
-            return Err(TokenError::TooLarge {
-                bytes: token.len(),
-                limit,
-            });
-        }
-        let payload = jws::open(token, &self.settings.algorithms, &self.keys)?;
-        let claims = jws::object(&payload, Part::Claims)?;
+        let claims = signed(token, &self.settings, &self.keys)?;
         claims::caller(&claims, &self.settings, self.clients.as_deref(), unix_now)
     }
+}
+
+/// The claims of a token whose size, shape and signature are right.
+pub(crate) fn signed(
+    token: &str,
+    settings: &Settings,
+    keys: &KeySet,
+) -> Result<Object, TokenError> {
+    let limit = settings.max_bytes.min(TOKEN_BYTES_CEILING);
+    if token.is_empty() {
+        return Err(TokenError::Missing);
+    }
+    if token.len() > limit {
+        return Err(TokenError::TooLarge {
+            bytes: token.len(),
+            limit,
+        });
+    }
+    let payload = jws::open(token, &settings.algorithms, keys)?;
+    jws::object(&payload, Part::Claims)
 }
