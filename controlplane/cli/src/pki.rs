@@ -1,20 +1,18 @@
 //! `adit pki`: a small certificate authority in a folder.
 //!
-//! Declares the commands and says what was made. Keys and certificates are left to `authority`,
-//! names to `identity`.
+//! Declares the commands and says what was made. Keys and certificates are left to `authority`.
 
 pub(crate) mod authority;
-pub(crate) mod identity;
 pub(crate) mod signer;
 
 use std::path::{Path, PathBuf};
 
+use adit_authority::{Identity, Name, TrustDomain};
 use anyhow::Result;
 use serde_json::json;
 use time::OffsetDateTime;
 
 use self::authority::{Authority, Issued};
-use self::identity::{Identity, Name, TrustDomain};
 use crate::ending::Failure;
 use crate::output::Output;
 use crate::safe_file::{self, Readers};

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use adit_authority::pem;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -35,16 +36,6 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let der = STANDARD.decode(inner).ok().with_context(place)?;
     ensure!(!der.is_empty(), place());
     Ok(der)
-}
-
-/// DER in PEM (RFC 7468), for up to 48 bytes: one line.
-pub(crate) fn pem(label: &str, der: &[u8]) -> String {
-    format!(
-        "{}\n{}\n{}\n",
-        head(label),
-        STANDARD.encode(der),
-        tail(label)
-    )
 }
 
 fn head(label: &str) -> String {

@@ -8,6 +8,7 @@ mod lifetime;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use adit_authority::Name;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
@@ -15,7 +16,6 @@ use self::issuer::{Claims, Issuer};
 use self::lifetime::Lifetime;
 use crate::ending::Failure;
 use crate::output::Output;
-use crate::pki::identity::Name;
 use crate::safe_file::{self, Readers};
 
 /// What an RFC 1929 password can carry, in bytes: its length is one byte.

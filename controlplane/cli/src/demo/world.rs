@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use adit_authority::{Identity, Name};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -19,7 +20,6 @@ use super::backends::Backends;
 use super::nodes::Nodes;
 use crate::node::NodeAddress;
 use crate::pki::authority::{self, Authority};
-use crate::pki::identity::{Identity, Name};
 use crate::safe_file::{self, Readers};
 use crate::token::issuer::{self, Claims, Issuer};
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use adit_authority::pem;
 use adit_manifest::{KeyId, SigningKey};
 use anyhow::{Context as _, Result};
 
@@ -18,7 +19,7 @@ pub(crate) const PUBLIC: &str = "signer.pem";
 pub(crate) fn init(dir: &Path) -> Result<KeyId> {
     safe_file::make_folder(dir)?;
     let key = SigningKey::from_pkcs8(&private_key::make(&dir.join(KEY))?)?;
-    let pem = private_key::pem("PUBLIC KEY", &key.public().to_spki());
+    let pem = pem("PUBLIC KEY", &key.public().to_spki());
     safe_file::create(&dir.join(PUBLIC), pem.as_bytes(), Readers::Everybody)?;
     Ok(key.public().id())
 }
