@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{demo, pki, rules, status, token};
+use crate::{demo, pki, rules, serve, status, token};
 
 /// Reach systems in a private network without opening one inbound port there.
 #[derive(Debug, Parser)]
@@ -46,6 +46,12 @@ pub(crate) enum Command {
 
     /// Show what a node says about itself
     Status(status::Args),
+
+    /// Run the control plane
+    ///
+    /// Keeps rules, nodes, people and keys; nodes dial it. Without a configuration it listens on
+    /// 127.0.0.1:7420 and keeps everything in ./adit-server.
+    Serve(serve::Args),
 
     /// Make the certificates of agents and gateways
     ///

@@ -16,6 +16,7 @@ mod safe_file;
 mod demo;
 mod pki;
 mod rules;
+mod serve;
 mod status;
 mod token;
 
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
 fn run(command: Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Rules(command) => in_runtime(rules::run(command, output)),
+        Command::Serve(args) => serve::run(args, output),
         Command::Status(args) => in_runtime(status::run(args, output)),
         Command::Pki(command) => pki::run(command, output),
         Command::Token(command) => token::run(command, output),

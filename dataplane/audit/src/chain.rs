@@ -42,6 +42,12 @@ impl Chain {
         }
     }
 
+    /// A chain that goes on behind record `sequence`, whose line has the digest `last`: for who keeps both elsewhere.
+    #[must_use]
+    pub fn at(sequence: u64, last: Digest) -> Self {
+        Self { sequence, last }
+    }
+
     /// Appends the line of `record` to `out`, with its line feed.
     ///
     /// The chain has moved on when this returns: a line that cannot be kept is to be told by a later

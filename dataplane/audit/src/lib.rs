@@ -13,6 +13,6 @@ mod verify;
 
 pub use chain::Chain;
 pub use digest::{Digest, DigestError};
-pub use record::{Decision, Gap, Outcome, PushOutcome, Record, RulesPushed, Started, Stopped};
+pub use record::{Act, Decision, Gap, Outcome, PushOutcome, Record, RulesPushed, Started, Stopped};
 pub use text::Text;
 pub use verify::{Broken, Defect, Summary, Verifier, verify};

@@ -23,6 +23,9 @@ pub enum Record<'a> {
     /// New rules were offered to the node.
     #[serde(borrow)]
     RulesPushed(RulesPushed<'a>),
+    /// Somebody did something in the control plane.
+    #[serde(borrow)]
+    Act(Act<'a>),
     /// Records were lost.
     Gap(Gap),
     /// A node has stopped recording, as intended.
@@ -129,6 +132,32 @@ pub enum PushOutcome<'a> {
     },
 }
 
+/// Somebody did something in the control plane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "who records fills in all of it")]
+pub struct Act<'a> {
+    /// When.
+    pub unix_ms: u64,
+    /// Who.
+    #[serde(borrow)]
+    pub who: Text<'a>,
+    /// What was asked for, as a word.
+    #[serde(borrow)]
+    pub verb: Text<'a>,
+    /// In which subaccount; none for what belongs to none.
+    #[serde(borrow)]
+    pub subaccount: Option<Text<'a>>,
+    /// On what.
+    #[serde(borrow)]
+    pub what: Text<'a>,
+    /// Further words, such as the version that came of it.
+    #[serde(borrow)]
+    pub detail: Text<'a>,
+    /// The id of the request.
+    #[serde(borrow)]
+    pub request: Text<'a>,
+}
+
 /// Records were lost, because they could not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "who records fills in all of it")]
@@ -157,6 +186,7 @@ impl Record<'_> {
             Self::Started(started) => started.unix_ms,
             Self::Decision(decision) => decision.unix_ms,
             Self::RulesPushed(pushed) => pushed.unix_ms,
+            Self::Act(act) => act.unix_ms,
             Self::Gap(gap) => gap.unix_ms,
             Self::Stopped(stopped) => stopped.unix_ms,
         }

@@ -1,7 +1,7 @@
 //! What a node and its control plane say to each other.
 //!
 //! A node dials, over TLS 1.3 and HTTP/2, and asks; the control plane never dials. All requests are `POST` with a JSON
-//! body under [`ENROL`], [`RENEW`] and [`SESSIONS`]. The answer to a [`Hello`] does not end: it is a row of events,
+//! body under [`ENROL`], [`RENEW`] and [`SUBSCRIPTIONS`]. The answer to a [`Hello`] does not end: it is a row of events,
 //! each a kind, a length and a payload:
 //!
 //! ```text
@@ -25,10 +25,10 @@ pub const ENROL: &str = "/node/v1/enrol";
 /// Where a node changes its certificate for a newer one: [`Renew`] for [`Enrolled`].
 pub const RENEW: &str = "/node/v1/renew";
 
-/// Where a node subscribes: [`Hello`] for events. Below it, `/{session}/ack`, `/{session}/nack`, `/{session}/beat` and
-/// `/{session}/answers/{ask}` take [`Ack`], [`Nack`], [`Beat`] and [`Answer`], and answer 204; 404 when there is no such
-/// session any more.
-pub const SESSIONS: &str = "/node/v1/sessions";
+/// Where a node subscribes: [`Hello`] for events. Below it, `/{subscription}/ack`, `/{subscription}/nack`, `/{subscription}/beat` and
+/// `/{subscription}/answers/{ask}` take [`Ack`], [`Nack`], [`Beat`] and [`Answer`], and answer 204; 404 when there is no such
+/// subscription any more.
+pub const SUBSCRIPTIONS: &str = "/node/v1/subscriptions";
 
 /// The newest version of these messages that this code speaks.
 pub const FORMAT: u16 = 1;
@@ -164,15 +164,15 @@ pub struct InForce {
     pub sha256: String,
 }
 
-/// The first event of a session.
+/// The first event of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "a message: both ends write all of it"
 )]
 pub struct Welcome {
-    /// Names the session in later requests.
-    pub session: String,
+    /// Names the subscription in later requests.
+    pub subscription: String,
     /// Which server of the control plane this is, for people.
     pub server: String,
 }
@@ -258,7 +258,7 @@ pub struct Answer {
     pub body: String,
 }
 
-/// The last event of a session.
+/// The last event of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(
     clippy::exhaustive_structs,
@@ -278,7 +278,7 @@ pub struct Goodbye {
     reason = "closed: unknown kinds are passed over when they are read"
 )]
 pub enum Event {
-    /// Kind 1: the session has begun.
+    /// Kind 1: the subscription has begun.
     Welcome(Welcome),
     /// Kind 2: rules to put in force, as `manifest` writes them.
     Push(Vec<u8>),
@@ -288,7 +288,7 @@ pub enum Event {
     Ask(Ask),
     /// Kind 5: nothing; the line is alive.
     Beat,
-    /// Kind 6: the session ends.
+    /// Kind 6: the subscription ends.
     Goodbye(Goodbye),
 }
 
@@ -398,7 +398,7 @@ mod tests {
     fn events() -> Vec<Event> {
         vec![
             Event::Welcome(Welcome {
-                session: "s1".to_owned(),
+                subscription: "s1".to_owned(),
                 server: "cp-1".to_owned(),
             }),
             Event::Push(b"adit-manifest 1\n".to_vec()),

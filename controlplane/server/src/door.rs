@@ -1,0 +1,219 @@
+//! The one door: TLS 1.3, HTTP/1.1 and HTTP/2, for nodes, people and programs.
+//!
+//! Whoever shows a certificate of ours is that node; everybody else must bring a token. The door's own certificate is
+//! the authority's, made anew at half of its life and when the authority changes.
+
+mod nodes;
+mod peer;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::life::Life;
+use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_LIMIT, HEAD_LIMIT};
+use crate::rest::{self, Parts};
+use crate::trouble::Trouble;
+
+/// Where everybody comes in.
+pub(crate) struct Door {
+    name: String,
+    names: Vec<String>,
+    life: Arc<Life>,
+    config: ArcSwap<ServerConfig>,
+    routes: Router,
+}
+
+/// From where a request came, and whose certificate was shown.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) source: SocketAddr,
+    /// The leaf, proved by the handshake.
+    pub(crate) leaf: Option<Arc<CertificateDer<'static>>>,
+}
+
+impl Door {
+    pub(crate) fn new(
+        name: &str,
+        names: &[String],
+        life: Arc<Life>,
+        parts: Arc<Parts>,
+    ) -> Result<Self, Trouble> {
+        let config = tls(&life, name, names)?;
+        let routes = rest::routes(Arc::clone(&parts)).merge(nodes::routes(parts));
+        Ok(Self {
+            name: name.to_owned(),
+            names: names.to_vec(),
+            life,
+            config: ArcSwap::from_pointee(config),
+            routes,
+        })
+    }
+
+    /// Serves until told to stop.
+    pub(crate) async fn serve(self, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+        let door = Arc::new(self);
+        let upkeep = tokio::spawn(Arc::clone(&door).renew());
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                break;
+            };
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, source)) => {
+                        let (door, stopped) = (Arc::clone(&door), stopped.clone());
+                        tokio::spawn(async move {
+                            door.connection(stream, source, stopped).await;
+                            drop(place);
+                        });
+                    }
+                    Err(error) => {
+                        // No descriptor left, for example: those that end make room.
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                _ = stopped.changed() => break,
+            }
+        }
+        upkeep.abort();
+    }
+
+    async fn connection(
+        &self,
+        stream: TcpStream,
+        source: SocketAddr,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let _ = stream.set_nodelay(true);
+        let acceptor = TlsAcceptor::from(self.config.load_full());
+        let stream = match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::info!(%source, %error, "TLS handshake refused");
+                return;
+            }
+            Err(_elapsed) => return,
+        };
+        let leaf = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(<[_]>::first);
+        let connection = Connection {
+            source,
+            leaf: leaf.map(|leaf| Arc::new(leaf.clone().into_owned())),
+        };
+        let routes = self.routes.clone().layer(axum::Extension(connection));
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_LIMIT)
+            .max_buf_size(HTTP1_BUFFER_BYTES);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Some(KEEP_ALIVE))
+            .keep_alive_timeout(KEEP_ALIVE)
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEAD_BYTES_MAX);
+        let serving =
+            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+        tokio::pin!(serving);
+        tokio::select! {
+            ended = serving.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%source, %error, "connection ended");
+                }
+                return;
+            }
+            _ = stopped.changed() => serving.as_mut().graceful_shutdown(),
+        }
+        let _ = timeout(GRACE, serving).await;
+    }
+
+    /// Makes the door's certificate anew before it ends, and when the authority changes.
+    async fn renew(self: Arc<Self>) {
+        let mut news = self.life.news();
+        loop {
+            tokio::select! {
+                _ = tokio::time::sleep(Duration::from_secs(SERVER_LIFE_S / 2)) => {}
+                changed = news.changed() => if changed.is_err() { return },
+            }
+            match tls(&self.life, &self.name, &self.names) {
+                Ok(config) => self.config.store(Arc::new(config)),
+                Err(trouble) => tracing::error!(
+                    ?trouble,
+                    "the door's new certificate could not be made; the old one goes on"
+                ),
+            }
+        }
+    }
+}
+
+/// How long the door's certificate lives. 30 days.
+const SERVER_LIFE_S: u64 = 30 * 86_400;
+/// Between two tries to accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often a quiet HTTP/2 connection is asked whether it lives, and how long it has to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Requests of one connection at one time.
+const STREAMS_MAX: u32 = 64;
+/// Bytes of a head.
+const HEAD_BYTES_MAX: u32 = 16 * 1024;
+/// Bytes of a head over HTTP/1.1, and of what is read of a body at once.
+const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
+/// How long requests under way may take once the server ends.
+const GRACE: Duration = Duration::from_secs(2);
+
+fn tls(life: &Life, name: &str, names: &[String]) -> Result<ServerConfig, Trouble> {
+    let internal = |error: &dyn std::fmt::Display| {
+        Trouble::Internal(format!("the door's certificate: {error}"))
+    };
+    let identity = life.issue_server(name, names, SERVER_LIFE_S)?;
+    let chain = certificates(identity.chain_pem.as_bytes()).map_err(|error| internal(&error))?;
+    let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes())
+        .map_err(|error| internal(&error))?;
+    let mut roots = RootCertStore::empty();
+    for root in certificates(life.roots_pem().as_bytes()).map_err(|error| internal(&error))? {
+        roots.add(root).map_err(|error| internal(&error))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .map_err(|error| internal(&error))?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| internal(&error))?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(|error| internal(&error))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // A resumed subscription would rest on a certificate that was checked long ago, perhaps revoked since.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {
+    CertificateDer::pem_slice_iter(pem).collect()
+}

@@ -1,0 +1,73 @@
+//! Which node a certificate is of.
+
+use adit_authority::parse_leaf;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts as Head;
+
+use super::Connection;
+use crate::place::NodeId;
+use crate::trouble::Trouble;
+
+/// The node that asks: its certificate was proved by the handshake. Whether it still counts is the register's.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) id: NodeId,
+    pub(crate) serial: String,
+}
+
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Trouble;
+
+    async fn from_request_parts(head: &mut Head, _state: &S) -> Result<Self, Trouble> {
+        const NOBODY: Trouble = Trouble::Unauthenticated(
+            "only a node with a certificate of this control plane may ask this",
+        );
+        let leaf = head
+            .extensions
+            .get::<Connection>()
+            .and_then(|connection| connection.leaf.clone())
+            .ok_or(NOBODY)?;
+        let leaf = parse_leaf(&leaf).map_err(|error| Trouble::Denied(error.to_string()))?;
+        let id = node(&leaf.spiffe_id).ok_or(NOBODY)?;
+        Ok(Self {
+            id,
+            serial: leaf.serial,
+        })
+    }
+}
+
+/// The node of `spiffe://TRUST-DOMAIN/subaccount/S/agent/N` or `spiffe://TRUST-DOMAIN/gateway/N`. The trust domain is
+/// ours: the chain ends at our root, which signs for no other.
+fn node(spiffe_id: &str) -> Option<NodeId> {
+    let (_, path) = spiffe_id.strip_prefix("spiffe://")?.split_once('/')?;
+    let names: Vec<&str> = path.split('/').collect();
+    match names.as_slice() {
+        ["subaccount", subaccount, "agent", name] => NodeId::agent(subaccount, name).ok(),
+        ["gateway", name] => NodeId::gateway(name).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_agents_and_gateways_are_nodes() {
+        let text = |id: &str| node(id).map(|id| id.to_string());
+        assert_eq!(
+            text("spiffe://a/subaccount/acme/agent/b-1").as_deref(),
+            Some("agent/acme/b-1")
+        );
+        assert_eq!(text("spiffe://a/gateway/g").as_deref(), Some("gateway/-/g"));
+        for id in [
+            "spiffe://a/control/c",
+            "spiffe://a",
+            "https://a/gateway/g",
+            "spiffe://a/gateway/g/h",
+            "spiffe://a/gateway/",
+        ] {
+            assert_eq!(text(id), None, "{id}");
+        }
+    }
+}

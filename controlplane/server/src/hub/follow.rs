@@ -1,0 +1,146 @@
+//! Follows the store: what others change there reaches the nodes of this server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_store::{Change, Error, Kind, Prefix, Store, Watch};
+
+use super::Hub;
+use crate::keys;
+
+/// New rules go to the nodes of their place.
+pub(super) async fn rules(hub: Arc<Hub>) {
+    let mut news = Follower::of(&hub, keys::all_rules());
+    loop {
+        match news.next().await {
+            News::Change(change) => {
+                if let Some(place) = keys::place_of_head(&change.key) {
+                    hub.bring_place(&place).await;
+                }
+            }
+            News::Anything => hub.bring_all().await,
+        }
+    }
+}
+
+/// A changed authority is taken in, and nodes hear whom to trust.
+pub(super) async fn meta(hub: Arc<Hub>) {
+    let mut news = Follower::of(&hub, keys::all_meta());
+    loop {
+        let (authority, trust) = match news.next().await {
+            News::Change(change) => (change.key == keys::authority(), change.key == keys::trust()),
+            News::Anything => (true, true),
+        };
+        if authority && let Err(trouble) = hub.life.take_in().await {
+            tracing::error!(
+                ?trouble,
+                "the authority was changed and cannot be read; the old one goes on"
+            );
+        }
+        if authority || trust {
+            match hub.life.trust().await {
+                Ok(trust) => hub.tell_trust(&trust),
+                Err(trouble) => tracing::warn!(?trouble, "whom to trust could not be read"),
+            }
+        }
+    }
+}
+
+/// Questions of other servers go to the nodes of this one.
+pub(super) async fn asked(hub: Arc<Hub>) {
+    let mut news = Follower::of(&hub, keys::asks(&hub.server));
+    loop {
+        if let News::Change(Change {
+            key,
+            kind: Kind::Put,
+            ..
+        }) = news.next().await
+        {
+            tokio::spawn(Arc::clone(&hub).answer_for(key));
+        }
+    }
+}
+
+/// Answers of other servers' nodes go to who asked.
+pub(super) async fn answered(hub: Arc<Hub>) {
+    let mut news = Follower::of(&hub, keys::answers(&hub.server));
+    loop {
+        if let News::Change(
+            change @ Change {
+                kind: Kind::Put, ..
+            },
+        ) = news.next().await
+        {
+            hub.take_answer(&change.key).await;
+        }
+    }
+}
+
+/// What a follower tells.
+enum News {
+    Change(Change),
+    /// Changes may have been missed: look at everything.
+    Anything,
+}
+
+/// Tells what changes below a prefix, for ever.
+struct Follower {
+    store: Arc<dyn Store>,
+    prefix: Prefix,
+    watch: Option<Box<dyn Watch>>,
+    waiting: Vec<Change>,
+}
+
+impl Follower {
+    fn of(hub: &Hub, prefix: Prefix) -> Self {
+        Self {
+            store: Arc::clone(&hub.store),
+            prefix,
+            watch: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    async fn next(&mut self) -> News {
+        loop {
+            if let Some(change) = self.waiting.pop() {
+                return News::Change(change);
+            }
+            let Some(watch) = &mut self.watch else {
+                match begin(&*self.store, &self.prefix).await {
+                    Ok(watch) => {
+                        self.watch = Some(watch);
+                        return News::Anything;
+                    }
+                    Err(error) => later(&self.prefix, &error).await,
+                }
+                continue;
+            };
+            match watch.next().await {
+                Ok(changes) => {
+                    self.waiting = changes.changes;
+                    self.waiting.reverse();
+                }
+                // It goes on where it was.
+                Err(error @ Error::Unavailable { .. }) => later(&self.prefix, &error).await,
+                Err(error) => {
+                    self.watch = None;
+                    later(&self.prefix, &error).await;
+                }
+            }
+        }
+    }
+}
+
+async fn begin(store: &dyn Store, prefix: &Prefix) -> Result<Box<dyn Watch>, Error> {
+    let revision = store.list(prefix, None, 1).await?.revision;
+    store.watch(prefix, revision).await
+}
+
+async fn later(prefix: &Prefix, error: &Error) {
+    tracing::warn!(%error, prefix = prefix.as_str(), "the store cannot be watched; tried again");
+    tokio::time::sleep(RETRY).await;
+}
+
+/// Between two tries.
+const RETRY: Duration = Duration::from_millis(500);

@@ -1,0 +1,204 @@
+//! What other servers know of this one and its nodes: records under a lease that ends with it.
+//!
+//! Changes are gathered and written many at a time, so that a thousand acknowledgements are some twenty commits.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_api::{LastNack, Running, Server};
+use adit_store::{Error, LeaseId, Store, Txn};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::Subscription;
+use crate::clock;
+use crate::keys;
+use crate::limits::LIVE_TTL;
+use crate::place::NodeId;
+
+/// A connected node, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Live {
+    pub(crate) server: String,
+    pub(crate) subscription: String,
+    pub(crate) instance: String,
+    pub(crate) since_unix_s: u64,
+    pub(crate) software: String,
+    pub(crate) running: Option<Running>,
+    pub(crate) refused: Option<LastNack>,
+    pub(crate) not_ready: Vec<String>,
+    pub(crate) tunnels: u64,
+    pub(crate) streams: u64,
+}
+
+/// What is to be written.
+#[derive(Debug)]
+pub(crate) struct Board {
+    store: Arc<dyn Store>,
+    server: String,
+    since_unix_s: u64,
+    waiting: Mutex<BTreeMap<NodeId, Word>>,
+    // All subscriptions that have a record, for when the lease was lost.
+    told: Mutex<HashMap<NodeId, Arc<Subscription>>>,
+    wake: Notify,
+}
+
+#[derive(Clone, Debug)]
+enum Word {
+    Is(Arc<Subscription>),
+    Gone { subscription: String },
+}
+
+impl Board {
+    pub(crate) fn new(store: Arc<dyn Store>, server: String) -> Self {
+        Self {
+            store,
+            server,
+            since_unix_s: clock::unix_s(),
+            waiting: Mutex::default(),
+            told: Mutex::default(),
+            wake: Notify::new(),
+        }
+    }
+
+    pub(crate) fn changed(&self, subscription: &Arc<Subscription>) {
+        self.told
+            .lock()
+            .insert(subscription.node.clone(), Arc::clone(subscription));
+        self.waiting.lock().insert(
+            subscription.node.clone(),
+            Word::Is(Arc::clone(subscription)),
+        );
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn gone(&self, subscription: &Arc<Subscription>) {
+        self.told.lock().remove(&subscription.node);
+        let word = Word::Gone {
+            subscription: subscription.id.clone(),
+        };
+        self.waiting.lock().insert(subscription.node.clone(), word);
+        self.wake.notify_one();
+    }
+
+    /// Writes, keeps the lease alive, and begins anew when it was lost.
+    pub(crate) async fn run(&self) {
+        loop {
+            match self.store.grant(LIVE_TTL).await {
+                Ok(lease) => {
+                    let error = self.hold(lease).await;
+                    tracing::warn!(%error, "what is connected here could not be told; tried again");
+                }
+                Err(error) => tracing::warn!(%error, "no lease; tried again"),
+            }
+            tokio::time::sleep(RETRY).await;
+            let told: Vec<Arc<Subscription>> = self.told.lock().values().cloned().collect();
+            let mut waiting = self.waiting.lock();
+            for subscription in told {
+                waiting.insert(subscription.node.clone(), Word::Is(subscription));
+            }
+        }
+    }
+
+    async fn hold(&self, lease: LeaseId) -> Error {
+        let me = Server {
+            name: self.server.clone(),
+            since_unix_s: self.since_unix_s,
+            software: crate::SOFTWARE.to_owned(),
+        };
+        let hello = Txn::new().put_leased(keys::server(&self.server), keys::write(&me), lease);
+        if let Err(error) = self.store.commit(&hello).await {
+            return error;
+        }
+        let mut alive = tokio::time::interval(LIVE_TTL / 3);
+        loop {
+            tokio::select! {
+                () = self.wake.notified() => {
+                    if let Err(error) = self.write(lease).await {
+                        return error;
+                    }
+                }
+                _ = alive.tick() => {
+                    if let Err(error) = self.store.keep_alive(lease).await {
+                        return error;
+                    }
+                    if let Err(error) = self.write(lease).await {
+                        return error;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn write(&self, lease: LeaseId) -> Result<(), Error> {
+        loop {
+            let words: Vec<(NodeId, Word)> = {
+                let mut waiting = self.waiting.lock();
+                let some: Vec<NodeId> = waiting.keys().take(WORDS_AT_ONCE).cloned().collect();
+                some.into_iter()
+                    .filter_map(|id| waiting.remove_entry(&id))
+                    .collect()
+            };
+            if words.is_empty() {
+                return Ok(());
+            }
+            if let Err(error) = self.write_some(lease, &words).await {
+                let mut waiting = self.waiting.lock();
+                for (id, word) in words {
+                    waiting.entry(id).or_insert(word);
+                }
+                return Err(error);
+            }
+        }
+    }
+
+    async fn write_some(&self, lease: LeaseId, words: &[(NodeId, Word)]) -> Result<(), Error> {
+        let mut txn = Txn::new();
+        for (id, word) in words {
+            let key = keys::live(id);
+            match word {
+                Word::Is(subscription) => {
+                    let live = self.record(subscription);
+                    txn = txn.put_leased(key, keys::write(&live), lease);
+                }
+                Word::Gone { subscription } => {
+                    // It may be connected to another server by now, and that record is not ours to take away.
+                    if let Some(entry) = self.store.get(&key).await? {
+                        let live: Live = keys::read(&key, entry.value.as_bytes())?;
+                        if live.subscription == *subscription {
+                            let gone = Txn::new().at(key.clone(), entry.revision).delete(key);
+                            match self.store.commit(&gone).await {
+                                Ok(_) | Err(Error::Conflict { .. }) => {}
+                                Err(error) => return Err(error),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        self.store.commit(&txn).await.map(drop)
+    }
+
+    fn record(&self, subscription: &Subscription) -> Live {
+        let state = subscription.state();
+        Live {
+            server: self.server.clone(),
+            subscription: subscription.id.clone(),
+            instance: subscription.hello.instance.clone(),
+            since_unix_s: subscription.since_unix_s,
+            software: subscription.hello.software.clone(),
+            running: state.running,
+            refused: state.refused,
+            not_ready: state.beat.not_ready,
+            tunnels: state.beat.tunnels,
+            streams: state.beat.streams,
+        }
+    }
+}
+
+/// Records of one commit.
+const WORDS_AT_ONCE: usize = 50;
+/// Between two tries to have a lease.
+const RETRY: Duration = Duration::from_secs(1);

@@ -1,0 +1,209 @@
+//! One node's subscription: what it was sent, what it said, and its end.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use adit_api::{LastNack, Running};
+use adit_proto::control::{Ack, Answer, Ask, Beat, Event, Goodbye, Hello, Nack};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::limits::{ASKS_MAX, SILENCE_LIMIT};
+use crate::metrics;
+use crate::place::{NodeId, Place};
+use crate::secret::random_name;
+use crate::trouble::Trouble;
+
+/// A connected node.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) id: String,
+    pub(crate) node: NodeId,
+    /// What rules are for it; none for a gateway.
+    pub(crate) place: Option<Place>,
+    pub(crate) serial: String,
+    pub(crate) hello: Hello,
+    pub(crate) since_unix_s: u64,
+    /// Who looks what the node shall have holds it, so that nothing older is sent behind something newer.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+    events: mpsc::Sender<Bytes>,
+    ended: AtomicBool,
+    state: Mutex<State>,
+    asks: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
+}
+
+/// What is known of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub(crate) running: Option<Running>,
+    pub(crate) refused: Option<LastNack>,
+    pub(crate) beat: Beat,
+    sent: Option<u64>,
+    heard: Instant,
+}
+
+impl Subscription {
+    pub(crate) fn new(
+        id: String,
+        node: NodeId,
+        place: Option<Place>,
+        serial: String,
+        hello: Hello,
+        events: mpsc::Sender<Bytes>,
+    ) -> Self {
+        let running = hello.in_force.as_ref().map(running);
+        Self {
+            id,
+            node,
+            place,
+            serial,
+            since_unix_s: clock::unix_s(),
+            turn: tokio::sync::Mutex::default(),
+            events,
+            ended: AtomicBool::new(false),
+            state: Mutex::new(State {
+                running,
+                refused: None,
+                beat: Beat::default(),
+                sent: None,
+                heard: Instant::now(),
+            }),
+            asks: Mutex::default(),
+            hello,
+        }
+    }
+
+    /// Leaves an event for the node. One that does not take its events is given up: it comes back.
+    pub(crate) fn send(&self, event: &Event) {
+        let mut frame = Vec::new();
+        event.encode(&mut frame);
+        self.queue(frame.into());
+    }
+
+    fn queue(&self, frame: Bytes) {
+        if self.events.try_send(frame).is_err() {
+            self.ended.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether the node shall be sent `version`.
+    pub(crate) fn needs(&self, epoch: u64, version: u64) -> bool {
+        let state = self.state.lock();
+        let has = state
+            .running
+            .as_ref()
+            .is_some_and(|running| running.epoch == Some(epoch) && running.version == version);
+        !has && state.sent != Some(version)
+    }
+
+    /// Sends rules.
+    pub(crate) fn push(&self, version: u64, frame: Bytes) {
+        self.state.lock().sent = Some(version);
+        self.queue(frame);
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state.lock().clone()
+    }
+
+    /// The node enforces what it was sent.
+    pub(crate) fn acked(&self, ack: &Ack) {
+        metrics::acked();
+        let mut state = self.state.lock();
+        state.heard = Instant::now();
+        state.running = Some(running(&ack.in_force));
+        state.refused = None;
+    }
+
+    /// The node refused what it was sent.
+    pub(crate) fn nacked(&self, nack: Nack) {
+        metrics::nacked();
+        tracing::warn!(node = %self.node, why = ?nack.why, first = ?nack.problems.first(), "a node refused its rules");
+        let mut state = self.state.lock();
+        state.heard = Instant::now();
+        let version = state.sent.unwrap_or_default();
+        let problems = nack.problems.into_iter().take(PROBLEMS_KEPT).collect();
+        state.refused = Some(LastNack {
+            version,
+            why: nack.why,
+            problems,
+        });
+    }
+
+    /// The node lives. Whether it said anything that others should know.
+    pub(crate) fn beaten(&self, beat: Beat) -> bool {
+        let mut state = self.state.lock();
+        state.heard = Instant::now();
+        let changed = state.beat.not_ready != beat.not_ready || state.beat.tunnels != beat.tunnels;
+        state.beat = beat;
+        changed
+    }
+
+    /// Asks the node.
+    ///
+    /// # Errors
+    /// It has too many questions already.
+    pub(crate) fn ask(&self, mut ask: Ask) -> Result<oneshot::Receiver<Answer>, Trouble> {
+        let (sender, receiver) = oneshot::channel();
+        ask.ask = random_name();
+        {
+            let mut asks = self.asks.lock();
+            asks.retain(|_, waiting| !waiting.is_closed());
+            if asks.len() >= ASKS_MAX {
+                return Err(Trouble::NodeSilent(format!(
+                    "{} has {ASKS_MAX} questions to answer already",
+                    self.node
+                )));
+            }
+            asks.insert(ask.ask.clone(), sender);
+        }
+        self.send(&Event::Ask(ask));
+        Ok(receiver)
+    }
+
+    /// The node answers. Whether anybody had asked.
+    pub(crate) fn answered(&self, ask: &str, answer: Answer) -> bool {
+        self.state.lock().heard = Instant::now();
+        let waiting = self.asks.lock().remove(ask);
+        waiting.is_some_and(|waiting| waiting.send(answer).is_ok())
+    }
+
+    /// Says goodbye and takes no more events.
+    pub(crate) fn end(&self, goodbye: &Goodbye) {
+        // First the mark, then the event that wakes the reader: it looks for the mark when there is no event left.
+        self.ended.store(true, Ordering::Release);
+        self.send(&Event::Goodbye(goodbye.clone()));
+    }
+
+    /// Whether it has ended on this side: what is queued is still written, then the line is closed.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Whether nobody reads its events any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_ended() || self.events.is_closed()
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.is_closed() && self.silent_for(Instant::now()) <= SILENCE_LIMIT
+    }
+
+    pub(crate) fn silent_for(&self, now: Instant) -> std::time::Duration {
+        now.saturating_duration_since(self.state.lock().heard)
+    }
+}
+
+/// Lines of a refusal that are kept.
+const PROBLEMS_KEPT: usize = 100;
+
+fn running(in_force: &adit_proto::control::InForce) -> Running {
+    Running {
+        epoch: in_force.epoch,
+        version: in_force.version,
+        sha256: in_force.sha256.clone(),
+    }
+}

@@ -1,0 +1,206 @@
+//! Where things are in the store, and how their values are written.
+//!
+//! ```text
+//! meta/life                                   how many lives this control plane has had
+//! meta/authority                              the sealed authority
+//! meta/trust                                  version of what nodes trust
+//! meta/setup                                  hash of the one-time setup token, until it is used
+//! acts/head  acts/line/00..42                 who did what
+//! users/ada  bearers/HASH                    people
+//! invitations/HASH                            nodes to come
+//! nodes/agent/acme/berlin-1  nodes/gateway/-/gw-1
+//! revoked/SERIAL                              certificates that no longer count, until they end
+//! rules/acme/=plant-1/head  .../meta/00..42  .../document/00..42
+//! live/server/NAME  live/node/agent/acme/berlin-1     leased: what is up
+//! asks/SERVER/ID  answers/SERVER/ID           leased: questions to nodes that are connected elsewhere
+//! ```
+//!
+//! Names that come in here are checked before: letters, digits, `.`, `_`, `-`; locations are URI-safe and stand
+//! behind `=`, since the default one is empty.
+
+use adit_store::{Error, Key, Prefix, Value};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::place::{NodeId, Place};
+
+fn key(text: String) -> Key {
+    Key::new(text).expect("names are checked before they become keys")
+}
+
+fn prefix(text: String) -> Prefix {
+    Prefix::new(text).expect("names are checked before they become keys")
+}
+
+pub(crate) fn all_meta() -> Prefix {
+    prefix("meta/".to_owned())
+}
+
+pub(crate) fn life() -> Key {
+    key("meta/life".to_owned())
+}
+
+pub(crate) fn authority() -> Key {
+    key("meta/authority".to_owned())
+}
+
+pub(crate) fn trust() -> Key {
+    key("meta/trust".to_owned())
+}
+
+pub(crate) fn setup() -> Key {
+    key("meta/setup".to_owned())
+}
+
+pub(crate) fn acts_head() -> Key {
+    key("acts/head".to_owned())
+}
+
+pub(crate) fn acts() -> Prefix {
+    prefix("acts/line/".to_owned())
+}
+
+pub(crate) fn act(sequence: u64) -> Key {
+    key(format!("acts/line/{sequence:020}"))
+}
+
+pub(crate) fn users() -> Prefix {
+    prefix("users/".to_owned())
+}
+
+pub(crate) fn user(name: &str) -> Key {
+    key(format!("users/{name}"))
+}
+
+pub(crate) fn bearers() -> Prefix {
+    prefix("bearers/".to_owned())
+}
+
+pub(crate) fn bearer(hash: &str) -> Key {
+    key(format!("bearers/{hash}"))
+}
+
+pub(crate) fn invitations() -> Prefix {
+    prefix("invitations/".to_owned())
+}
+
+pub(crate) fn invitation(hash: &str) -> Key {
+    key(format!("invitations/{hash}"))
+}
+
+pub(crate) fn agents_of(subaccount: &str) -> Prefix {
+    prefix(format!("nodes/agent/{subaccount}/"))
+}
+
+pub(crate) fn gateways() -> Prefix {
+    prefix("nodes/gateway/-/".to_owned())
+}
+
+pub(crate) fn node(id: &NodeId) -> Key {
+    key(format!("nodes/{id}"))
+}
+
+pub(crate) fn revoked_all() -> Prefix {
+    prefix("revoked/".to_owned())
+}
+
+pub(crate) fn revoked(serial: &str) -> Key {
+    key(format!("revoked/{serial}"))
+}
+
+pub(crate) fn all_rules() -> Prefix {
+    prefix("rules/".to_owned())
+}
+
+pub(crate) fn rules_of(subaccount: &str) -> Prefix {
+    prefix(format!("rules/{subaccount}/"))
+}
+
+pub(crate) fn head(place: &Place) -> Key {
+    key(format!(
+        "rules/{}/={}/head",
+        place.subaccount(),
+        place.location()
+    ))
+}
+
+/// The place of a head, if `key` is one.
+pub(crate) fn place_of_head(key: &Key) -> Option<Place> {
+    let rest = key.as_str().strip_prefix("rules/")?.strip_suffix("/head")?;
+    let (subaccount, location) = rest.split_once("/=")?;
+    Place::new(subaccount, location).ok()
+}
+
+pub(crate) fn meta(place: &Place, version: u64) -> Key {
+    key(format!(
+        "rules/{}/={}/meta/{version:020}",
+        place.subaccount(),
+        place.location()
+    ))
+}
+
+pub(crate) fn document(place: &Place, version: u64) -> Key {
+    key(format!(
+        "rules/{}/={}/document/{version:020}",
+        place.subaccount(),
+        place.location()
+    ))
+}
+
+pub(crate) fn servers() -> Prefix {
+    prefix("live/server/".to_owned())
+}
+
+pub(crate) fn server(name: &str) -> Key {
+    key(format!("live/server/{name}"))
+}
+
+pub(crate) fn live_gateways() -> Prefix {
+    prefix("live/node/gateway/-/".to_owned())
+}
+
+pub(crate) fn live_agents_of(subaccount: &str) -> Prefix {
+    prefix(format!("live/node/agent/{subaccount}/"))
+}
+
+pub(crate) fn live(id: &NodeId) -> Key {
+    key(format!("live/node/{id}"))
+}
+
+/// The node of a live key.
+pub(crate) fn node_of_live(key: &Key) -> Option<NodeId> {
+    NodeId::parse(key.as_str().strip_prefix("live/node/")?)
+}
+
+pub(crate) fn asks(server: &str) -> Prefix {
+    prefix(format!("asks/{server}/"))
+}
+
+pub(crate) fn ask(server: &str, id: &str) -> Key {
+    key(format!("asks/{server}/{id}"))
+}
+
+pub(crate) fn answers(server: &str) -> Prefix {
+    prefix(format!("answers/{server}/"))
+}
+
+pub(crate) fn answer(server: &str, id: &str) -> Key {
+    key(format!("answers/{server}/{id}"))
+}
+
+/// A value as it is stored.
+pub(crate) fn write<T: Serialize>(value: &T) -> Value {
+    // Texts, numbers and lists: there is nothing JSON cannot say.
+    Value::from(serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// Reads what [`write`] wrote.
+///
+/// # Errors
+/// [`Error::Corrupt`]: something else is there.
+pub(crate) fn read<T: DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(bytes).map_err(|error| Error::Corrupt {
+        place: key.to_string(),
+        why: error.to_string(),
+    })
+}

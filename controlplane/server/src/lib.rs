@@ -1,0 +1,31 @@
+//! The control plane: rules, nodes, people and keys behind one door.
+//!
+//! [`Server::start`] opens the store, the authority and the door. Judging requests is the agents'; compiling rules is
+//! `policy`'s; memory is `store`'s.
+#![forbid(unsafe_code)]
+
+mod acts;
+mod book;
+mod clock;
+mod door;
+mod hub;
+mod keys;
+mod life;
+pub mod limits;
+mod members;
+mod metrics;
+mod oidc;
+mod place;
+mod register;
+mod rest;
+mod secret;
+mod server;
+mod settings;
+mod trouble;
+
+pub use rest::openapi;
+pub use server::{Server, StartError};
+pub use settings::{Seal, Settings, SettingsError, StoreSettings};
+
+/// Name and version of this program.
+pub(crate) const SOFTWARE: &str = concat!("adit ", env!("CARGO_PKG_VERSION"));

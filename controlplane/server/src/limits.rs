@@ -1,0 +1,68 @@
+//! The named limits of the server: what nodes, people and questions may cost it.
+
+use std::time::Duration;
+
+/// Acts that are kept. 100,000: at 600 bytes each 60 MB of store; older ones are to be exported before
+/// (`adit audit export`).
+pub const ACTS_KEPT: u64 = 100_000;
+
+/// Versions of a location's rules that can come back. 200: months of daily changes. On disk 200 times the size of the
+/// rules.
+pub const VERSIONS_KEPT: u64 = 200;
+
+/// How often a commit is tried while others write at the same place. 20: with ten servers writing at once the last
+/// one succeeds at its tenth try.
+pub const COMMIT_TRIES: u64 = 20;
+
+/// Entries read from the store at once. 200.
+pub const PAGE_ITEMS_MAX: usize = 200;
+
+/// How long an invitation can be used. 15 minutes.
+pub const INVITATION_LIFE: Duration = Duration::from_secs(15 * 60);
+
+/// Invitations at one time. 1,000: a rack of machines. 400 bytes each.
+pub const INVITATIONS_MAX: usize = 1000;
+
+/// How long a login lasts. 12 hours: a working day.
+pub const LOGIN_LIFE: Duration = Duration::from_secs(12 * 3600);
+
+/// Logins and tokens at one time. 10,000; 300 bytes each.
+pub const BEARERS_MAX: usize = 10_000;
+
+/// Connections to the server's door. 12,000: ten thousand nodes and people; beyond, new ones wait. 64 KiB each at
+/// most while something is read: 768 MiB; 20 KiB while quiet.
+pub const CONNECTIONS_MAX: usize = 12_000;
+
+/// How long a TLS handshake may take. 10 s.
+pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a head may take to come. 10 s.
+pub const HEAD_LIMIT: Duration = Duration::from_secs(10);
+
+/// Events that wait for one node. 16: a document is shared by all it goes to. Beyond, the subscription ends, and the node
+/// comes back for what is new.
+pub const EVENTS_WAITING_MAX: usize = 16;
+
+/// Questions that wait for one node's answer. 32.
+pub const ASKS_MAX: usize = 32;
+
+/// How long a node may take to answer. 5 s.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a node that says nothing counts as connected. 12 s: four of its beats.
+pub const SILENCE_LIMIT: Duration = Duration::from_secs(12);
+
+/// How long what a server says of itself and its nodes outlives it. 15 s.
+pub const LIVE_TTL: Duration = Duration::from_secs(15);
+
+/// Passwords hashed at one time. 2: 19 MiB and a core each.
+pub const HASHERS_MAX: usize = 2;
+
+/// Rule sets compiled at one time. 2: 200 MiB each at the largest.
+pub const COMPILERS_MAX: usize = 2;
+
+/// Bytes of all bodies that are being read, before and after the caller is known. 256 MiB.
+pub const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// How long the setup token counts. 24 hours; a restart without users makes a new one.
+pub const SETUP_LIFE: Duration = Duration::from_secs(24 * 3600);

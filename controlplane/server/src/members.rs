@@ -1,0 +1,618 @@
+//! People in the store: users, their logins and tokens, the first of them.
+//!
+//! Who may do what is `people`'s; here records are read and written, passwords hashed off the loop, and a bearer
+//! becomes a principal. Nothing is believed of a bearer but what its record says now.
+
+use std::net::IpAddr;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_api as api;
+use adit_people::bearer::{ApiToken, Kind, Login, LoginKind, Secret, Setup, is_label};
+use adit_people::limits::{API_TOKEN_LIFE_S_MAX, GRANTS_MAX};
+use adit_people::password::{PasswordHash, verify};
+use adit_people::{
+    Grant, How, Principal, Role, Scope, Throttle, User, UserName, may_grant, may_read_user,
+};
+use adit_store::{Entry, Key, Prefix, Revision, Store, Txn};
+use parking_lot::Mutex;
+use ring::rand::SystemRandom;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::acts::{Acts, By, Deed};
+use crate::clock;
+use crate::keys;
+use crate::limits::{BEARERS_MAX, HASHERS_MAX, LOGIN_LIFE, PAGE_ITEMS_MAX, SETUP_LIFE};
+use crate::metrics;
+use crate::oidc::Oidc;
+use crate::trouble::Trouble;
+
+/// Reads and changes people.
+#[derive(Debug)]
+pub(crate) struct Members {
+    store: Arc<dyn Store>,
+    acts: Acts,
+    oidc: Option<Oidc>,
+    throttle: Mutex<Throttle>,
+    hashers: Semaphore,
+    begun: Instant,
+}
+
+/// What a bearer stands for, under the hash of its secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Bearer {
+    Login(Login),
+    ApiToken(ApiToken),
+}
+
+impl Bearer {
+    fn user(&self) -> &UserName {
+        match self {
+            Self::Login(login) => &login.user,
+            Self::ApiToken(token) => &token.user,
+        }
+    }
+
+    fn expires_unix_s(&self) -> u64 {
+        match self {
+            Self::Login(login) => login.expires_unix_s,
+            Self::ApiToken(token) => token.expires_unix_s,
+        }
+    }
+}
+
+/// Who asks, and by which record if by one.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) principal: Principal,
+    bearer: Option<Key>,
+}
+
+impl Members {
+    pub(crate) fn new(store: Arc<dyn Store>, acts: Acts, oidc: Option<Oidc>) -> Self {
+        Self {
+            store,
+            acts,
+            oidc,
+            throttle: Mutex::new(Throttle::new()),
+            hashers: Semaphore::new(HASHERS_MAX),
+            begun: Instant::now(),
+        }
+    }
+
+    /// A setup token, while there is no user. An earlier one counts no more.
+    pub(crate) async fn setup_token(&self, server: &str) -> Result<Option<String>, Trouble> {
+        let page = self.store.list(&keys::users(), None, 1).await?;
+        if !page.entries.is_empty() {
+            return Ok(None);
+        }
+        let secret = Secret::fresh(Kind::Setup, &SystemRandom::new()).map_err(no_random)?;
+        let now = clock::unix_s();
+        let setup = Setup {
+            hash: secret.hash(),
+            created_unix_s: now,
+            expires_unix_s: now + SETUP_LIFE.as_secs(),
+        };
+        let txn = Txn::new().put(keys::setup(), keys::write(&setup));
+        let by = By {
+            who: format!("server {server}"),
+            request_id: String::new(),
+        };
+        self.acts
+            .commit(&by, &deed("setup-token", "setup", String::new()), &txn)
+            .await?;
+        Ok(Some(secret.reveal()))
+    }
+
+    /// Makes the first user, an administrator of everything. The token works once.
+    pub(crate) async fn set_up(
+        &self,
+        wish: api::Setup,
+        source: IpAddr,
+        request_id: &str,
+    ) -> Result<api::Token, Trouble> {
+        self.may_try("setup", source)?;
+        let refused = || {
+            Trouble::Unauthenticated(
+                "this setup token cannot be used: it was used before or has ended",
+            )
+        };
+        let key = keys::setup();
+        let entry = self.store.get(&key).await?.ok_or_else(refused)?;
+        let setup: Setup = keys::read(&key, entry.value.as_bytes())?;
+        let secret = Secret::parse(&wish.token).ok();
+        let principal = secret.and_then(|secret| setup.principal(&secret, clock::unix_s()));
+        if principal.is_none() {
+            return Err(refused());
+        }
+        let name = user_name(&wish.user)?;
+        let hash = self.hash(wish.password, name.clone()).await?;
+        let user = User::new(
+            name.clone(),
+            Some(hash),
+            vec![Grant::all(Role::Administrator)],
+            clock::unix_s(),
+        );
+        let user_key = keys::user(name.as_str());
+        let txn = Txn::new()
+            .at(key.clone(), entry.revision)
+            .delete(key)
+            .absent(user_key.clone())
+            .put(user_key, keys::write(&user));
+        let by = By {
+            who: "setup".to_owned(),
+            request_id: request_id.to_owned(),
+        };
+        let deed = deed(
+            "users-create",
+            name.as_str(),
+            "administrator of everything".to_owned(),
+        );
+        match self.acts.commit(&by, &deed, &txn).await {
+            Err(adit_store::Error::Conflict { .. }) => return Err(refused()),
+            done => done?,
+        };
+        self.throttle.lock().succeeded("setup", source);
+        self.open_login(&user, request_id).await
+    }
+
+    /// A token for whoever knows the password.
+    pub(crate) async fn log_in(
+        &self,
+        wish: api::Login,
+        source: IpAddr,
+        request_id: &str,
+    ) -> Result<api::Token, Trouble> {
+        self.may_try(&wish.user, source)?;
+        let user = match UserName::from_str(&wish.user) {
+            Ok(name) => self.user(&name).await?.map(|(user, _)| user),
+            Err(_) => None,
+        };
+        let hash = user.as_ref().and_then(|user| user.password.clone());
+        let password = wish.password;
+        let right = {
+            let _turn = self.hashers.acquire().await.map_err(ended)?;
+            tokio::task::spawn_blocking(move || verify(&password, hash.as_ref()))
+                .await
+                .map_err(ended)?
+        };
+        let user = user.filter(|user| right && !user.disabled);
+        let Some(user) = user else {
+            metrics::login_refused();
+            tracing::warn!(user = ?wish.user, %source, "login refused");
+            return Err(Trouble::Unauthenticated("wrong name or password"));
+        };
+        self.throttle.lock().succeeded(&wish.user, source);
+        self.open_login(&user, request_id).await
+    }
+
+    /// Ends the login, or the token, by which somebody asks.
+    pub(crate) async fn log_out(&self, by: &By, known: &Known) -> Result<(), Trouble> {
+        let Some(key) = &known.bearer else {
+            return Err(Trouble::Conflict(
+                "this token is your identity provider's; it ends there".to_owned(),
+            ));
+        };
+        let txn = Txn::new().delete(key.clone());
+        self.acts
+            .commit(
+                by,
+                &deed("logout", &known.principal.name, String::new()),
+                &txn,
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Who a bearer is.
+    pub(crate) async fn known(&self, bearer: &str) -> Result<Known, Trouble> {
+        let refused =
+            || Trouble::Unauthenticated("this token does not count, or no longer; log in");
+        let now = clock::unix_s();
+        let Ok(secret) = Secret::parse(bearer) else {
+            let oidc = self.oidc.as_ref().ok_or_else(refused)?;
+            let principal = oidc.principal(bearer, now).ok_or_else(refused)?;
+            return Ok(Known {
+                principal,
+                bearer: None,
+            });
+        };
+        let key = keys::bearer(&secret.hash().to_string());
+        let entry = self.store.get(&key).await?.ok_or_else(refused)?;
+        let bearer: Bearer = keys::read(&key, entry.value.as_bytes())?;
+        let (user, _) = self.user(bearer.user()).await?.ok_or_else(refused)?;
+        let principal = match &bearer {
+            Bearer::Login(login) if secret.kind() == Kind::Login => login.principal(&user, now),
+            Bearer::ApiToken(token) if secret.kind() == Kind::ApiToken => {
+                token.principal(&user, now)
+            }
+            Bearer::Login(_) | Bearer::ApiToken(_) => None,
+        };
+        Ok(Known {
+            principal: principal.ok_or_else(refused)?,
+            bearer: Some(key),
+        })
+    }
+
+    /// A token for programs, with what its owner may do.
+    pub(crate) async fn new_token(
+        &self,
+        by: &By,
+        principal: &Principal,
+        wish: api::NewToken,
+    ) -> Result<api::Token, Trouble> {
+        if principal.how != How::Local {
+            return Err(Trouble::Denied(
+                "only a local user who has logged in makes tokens".to_owned(),
+            ));
+        }
+        if !is_label(&wish.label) {
+            return Err(Trouble::Invalid(
+                "label: 1 to 128 bytes without control characters".to_owned(),
+            ));
+        }
+        let life = wish.days.saturating_mul(86_400);
+        if life == 0 || life > API_TOKEN_LIFE_S_MAX {
+            return Err(Trouble::Invalid("days: 1 to 366".to_owned()));
+        }
+        let now = clock::unix_s();
+        let user = user_name(&principal.name)?;
+        let token = ApiToken {
+            user: user.clone(),
+            label: wish.label.clone(),
+            grants: None,
+            created_unix_s: now,
+            expires_unix_s: now + life,
+        };
+        let deed = deed("token-create", user.as_str(), wish.label);
+        self.keep(by, &deed, Kind::ApiToken, &Bearer::ApiToken(token))
+            .await
+    }
+
+    /// A page of users that `principal` may see.
+    pub(crate) async fn list(
+        &self,
+        principal: &Principal,
+        after: Option<&Key>,
+        items_max: usize,
+    ) -> Result<(Vec<api::User>, Option<String>), Trouble> {
+        let page = self
+            .store
+            .list(&keys::users(), after, items_max.min(PAGE_ITEMS_MAX))
+            .await?;
+        let mut items = Vec::new();
+        for entry in &page.entries {
+            let user: User = keys::read(&entry.key, entry.value.as_bytes())?;
+            if may_read_user(principal, &user.grants).is_ok() {
+                items.push(shown(&user));
+            }
+        }
+        let next = page
+            .entries
+            .last()
+            .filter(|_| page.more)
+            .map(|entry| entry.key.to_string());
+        Ok((items, next))
+    }
+
+    /// One user, if `principal` may see them.
+    pub(crate) async fn get(
+        &self,
+        principal: &Principal,
+        name: &str,
+    ) -> Result<(api::User, Revision), Trouble> {
+        let (user, revision) = self.found(name).await?;
+        may_read_user(principal, &user.grants).map_err(|_denied| no_user(name))?;
+        Ok((shown(&user), revision))
+    }
+
+    /// Makes a user.
+    pub(crate) async fn create(
+        &self,
+        by: &By,
+        principal: &Principal,
+        wish: api::NewUser,
+    ) -> Result<(api::User, Revision), Trouble> {
+        let grants = grants(&wish.grants)?;
+        may_grant(principal, &grants).map_err(denied)?;
+        let name = user_name(&wish.name)?;
+        let hash = self.hash(wish.password, name.clone()).await?;
+        let user = User::new(name.clone(), Some(hash), grants, clock::unix_s());
+        let key = keys::user(name.as_str());
+        let txn = Txn::new().absent(key.clone()).put(key, keys::write(&user));
+        let deed = deed("users-create", name.as_str(), words(&user.grants));
+        match self.acts.commit(by, &deed, &txn).await {
+            Ok(revision) => Ok((shown(&user), revision)),
+            Err(adit_store::Error::Conflict { .. }) => Err(Trouble::Conflict(format!(
+                "there is a user {name} already, or was a moment ago"
+            ))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Changes a user.
+    pub(crate) async fn change(
+        &self,
+        by: &By,
+        principal: &Principal,
+        name: &str,
+        base: Revision,
+        wish: api::UserChange,
+    ) -> Result<(api::User, Revision), Trouble> {
+        let mut user = self.writable(principal, name, base).await?;
+        let now = clock::unix_s();
+        let mut what = Vec::new();
+        if let Some(wanted) = &wish.grants {
+            let wanted = grants(wanted)?;
+            may_grant(principal, &wanted).map_err(denied)?;
+            what.push(format!(
+                "{} in place of {}",
+                words(&wanted),
+                words(&user.grants)
+            ));
+            user.grants = wanted;
+        }
+        if let Some(disabled) = wish.disabled {
+            what.push(if disabled { "disabled" } else { "enabled" }.to_owned());
+            user.disabled = disabled;
+        }
+        if let Some(password) = wish.password {
+            let hash = self.hash(password, user.name.clone()).await?;
+            user.set_password(Some(hash), now);
+            what.push("new password".to_owned());
+        }
+        user.changed_unix_s = now;
+        let key = keys::user(name);
+        let txn = Txn::new()
+            .at(key.clone(), base)
+            .put(key, keys::write(&user));
+        let revision = self
+            .acts
+            .commit(by, &deed("users-change", name, what.join(", ")), &txn)
+            .await?;
+        Ok((shown(&user), revision))
+    }
+
+    /// Takes a user away; their logins and tokens count no more.
+    pub(crate) async fn remove(
+        &self,
+        by: &By,
+        principal: &Principal,
+        name: &str,
+        base: Revision,
+    ) -> Result<(), Trouble> {
+        if principal.name == name && principal.how != How::Console {
+            return Err(Trouble::Conflict(
+                "nobody takes themselves away; ask another administrator".to_owned(),
+            ));
+        }
+        self.writable(principal, name, base).await?;
+        let key = keys::user(name);
+        let txn = Txn::new().at(key.clone(), base).delete(key);
+        self.acts
+            .commit(by, &deed("users-remove", name, String::new()), &txn)
+            .await?;
+        Ok(())
+    }
+
+    async fn writable(
+        &self,
+        principal: &Principal,
+        name: &str,
+        base: Revision,
+    ) -> Result<User, Trouble> {
+        let (user, revision) = self.found(name).await?;
+        // Whoever may not see them does not hear that they are there.
+        may_read_user(principal, &user.grants).map_err(|_denied| no_user(name))?;
+        may_grant(principal, &user.grants).map_err(denied)?;
+        if revision != base {
+            return Err(Trouble::Stale(format!(
+                "user {name} was changed by somebody else; read it again"
+            )));
+        }
+        Ok(user)
+    }
+
+    async fn found(&self, name: &str) -> Result<(User, Revision), Trouble> {
+        let wanted = UserName::from_str(name).map_err(|_bad_name| no_user(name))?;
+        self.user(&wanted).await?.ok_or_else(|| no_user(name))
+    }
+
+    async fn user(&self, name: &UserName) -> Result<Option<(User, Revision)>, Trouble> {
+        let key = keys::user(name.as_str());
+        match self.store.get(&key).await? {
+            Some(entry) => Ok(Some((
+                keys::read(&key, entry.value.as_bytes())?,
+                entry.revision,
+            ))),
+            None => Ok(None),
+        }
+    }
+
+    async fn open_login(&self, user: &User, request_id: &str) -> Result<api::Token, Trouble> {
+        let login = Login::new(
+            user,
+            LoginKind::CommandLine,
+            clock::unix_s(),
+            LOGIN_LIFE.as_secs(),
+        );
+        let by = By {
+            who: user.name.to_string(),
+            request_id: request_id.to_owned(),
+        };
+        self.keep(
+            &by,
+            &deed("login", user.name.as_str(), String::new()),
+            Kind::Login,
+            &Bearer::Login(login),
+        )
+        .await
+    }
+
+    async fn keep(
+        &self,
+        by: &By,
+        deed: &Deed,
+        kind: Kind,
+        bearer: &Bearer,
+    ) -> Result<api::Token, Trouble> {
+        if self.clear_ended().await? >= BEARERS_MAX {
+            return Err(Trouble::Conflict(format!(
+                "{BEARERS_MAX} logins and tokens are open; end some"
+            )));
+        }
+        let secret = Secret::fresh(kind, &SystemRandom::new()).map_err(no_random)?;
+        let key = keys::bearer(&secret.hash().to_string());
+        let txn = Txn::new().absent(key.clone()).put(key, keys::write(bearer));
+        self.acts.commit(by, deed, &txn).await?;
+        Ok(api::Token {
+            token: secret.reveal(),
+            user: bearer.user().to_string(),
+            expires_unix_s: bearer.expires_unix_s(),
+        })
+    }
+
+    /// Takes away what has ended, and says how many are left.
+    async fn clear_ended(&self) -> Result<usize, Trouble> {
+        let now = clock::unix_s();
+        let mut left = 0;
+        for entry in all(&*self.store, &keys::bearers()).await? {
+            let bearer: Bearer = keys::read(&entry.key, entry.value.as_bytes())?;
+            if bearer.expires_unix_s() > now {
+                left += 1;
+            } else {
+                let gone = Txn::new()
+                    .at(entry.key.clone(), entry.revision)
+                    .delete(entry.key);
+                // Another server may have done it.
+                let _ = self.store.commit(&gone).await;
+            }
+        }
+        Ok(left)
+    }
+
+    async fn hash(&self, password: String, name: UserName) -> Result<PasswordHash, Trouble> {
+        let _turn = self.hashers.acquire().await.map_err(ended)?;
+        tokio::task::spawn_blocking(move || {
+            PasswordHash::new(&password, &name, &SystemRandom::new())
+        })
+        .await
+        .map_err(ended)?
+        .map_err(|bad| Trouble::Invalid(format!("password: {bad}")))
+    }
+
+    fn may_try(&self, user: &str, source: IpAddr) -> Result<(), Trouble> {
+        let tried = self
+            .throttle
+            .lock()
+            .attempt(user, source, self.begun.elapsed());
+        tried.map_err(|wait| Trouble::Throttled {
+            retry_after_s: wait.0.max(Duration::from_secs(1)).as_secs(),
+        })
+    }
+}
+
+async fn all(store: &dyn Store, prefix: &Prefix) -> Result<Vec<Entry>, Trouble> {
+    let mut entries = Vec::new();
+    let mut cursor: Option<Key> = None;
+    loop {
+        let page = store.list(prefix, cursor.as_ref(), PAGE_ITEMS_MAX).await?;
+        cursor = page.entries.last().map(|entry| entry.key.clone());
+        entries.extend(page.entries);
+        if !page.more {
+            return Ok(entries);
+        }
+    }
+}
+
+fn user_name(text: &str) -> Result<UserName, Trouble> {
+    UserName::from_str(text).map_err(|bad| Trouble::Invalid(format!("user: {bad}")))
+}
+
+fn grants(wanted: &[api::Grant]) -> Result<Vec<Grant>, Trouble> {
+    if wanted.len() > GRANTS_MAX {
+        return Err(Trouble::Invalid(format!("grants: at most {GRANTS_MAX}")));
+    }
+    let mut grants: Vec<Grant> = wanted.iter().map(grant).collect::<Result<_, _>>()?;
+    grants.sort();
+    grants.dedup();
+    Ok(grants)
+}
+
+fn grant(wanted: &api::Grant) -> Result<Grant, Trouble> {
+    let role = match wanted.role {
+        api::Role::Administrator => Role::Administrator,
+        api::Role::Operator => Role::Operator,
+        api::Role::Auditor => Role::Auditor,
+        api::Role::Viewer => Role::Viewer,
+    };
+    match &wanted.scope {
+        api::Scope::All => Ok(Grant::all(role)),
+        api::Scope::Subaccount(name) if adit_people::is_subaccount(name) => {
+            Ok(Grant::in_subaccount(role, name))
+        }
+        api::Scope::Subaccount(name) => Err(Trouble::Invalid(format!(
+            "grants: {name:?} can be no subaccount"
+        ))),
+    }
+}
+
+/// Grants as the door shows them.
+pub(crate) fn shown_grants(grants: &[Grant]) -> Vec<api::Grant> {
+    let one = |grant: &Grant| api::Grant {
+        role: match grant.role {
+            Role::Administrator => api::Role::Administrator,
+            Role::Operator => api::Role::Operator,
+            Role::Auditor => api::Role::Auditor,
+            Role::Viewer => api::Role::Viewer,
+        },
+        scope: match &grant.scope {
+            Scope::All => api::Scope::All,
+            Scope::Subaccount(name) => api::Scope::Subaccount(name.clone()),
+        },
+    };
+    grants.iter().map(one).collect()
+}
+
+fn shown(user: &User) -> api::User {
+    api::User {
+        name: user.name.to_string(),
+        grants: shown_grants(&user.grants),
+        disabled: user.disabled,
+        created_unix_s: user.created_unix_s,
+    }
+}
+
+fn words(grants: &[Grant]) -> String {
+    let words: Vec<String> = grants.iter().map(ToString::to_string).collect();
+    words.join(" ")
+}
+
+fn deed(verb: &'static str, what: &str, detail: String) -> Deed {
+    Deed {
+        verb,
+        subaccount: None,
+        what: what.to_owned(),
+        detail,
+    }
+}
+
+fn no_user(name: &str) -> Trouble {
+    Trouble::NotFound(format!("there is no user {name:?}"))
+}
+
+fn denied(denied: adit_people::Denied) -> Trouble {
+    Trouble::Denied(denied.to_string())
+}
+
+fn no_random(_nothing_to_tell: ring::error::Unspecified) -> Trouble {
+    Trouble::Internal("the system gives no random numbers".to_owned())
+}
+
+fn ended(error: impl std::fmt::Display) -> Trouble {
+    Trouble::Internal(format!("hashing a password ended: {error}"))
+}

@@ -1,0 +1,307 @@
+//! A server from start to end: store, authority, door.
+
+use std::fmt;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_authority::SealKey;
+use adit_store::{Embedded, Etcd, EtcdOptions, Prefix, Store};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::acts::Acts;
+use crate::book::Book;
+use crate::door::Door;
+use crate::hub::Hub;
+use crate::life::Life;
+use crate::members::Members;
+use crate::metrics;
+use crate::oidc::Oidc;
+use crate::register::{CertificatePolicy, Register};
+use crate::rest::Parts;
+use crate::settings::{Seal, Settings, StoreSettings};
+use crate::trouble::Trouble;
+
+/// A running server.
+pub struct Server {
+    address: SocketAddr,
+    pin: String,
+    setup: Option<PathBuf>,
+    stop: watch::Sender<bool>,
+    door: tokio::task::JoinHandle<()>,
+}
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Server {
+    /// Opens everything. Works within a tokio runtime of several threads.
+    ///
+    /// # Errors
+    /// What cannot be had, and how to mend it.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        metrics::describe();
+        if let Some(address) = settings.metrics {
+            metrics::serve(address)
+                .map_err(|why| StartError(format!("server.metrics: {address}: {why}")))?;
+        }
+        make_folder(&settings.state).map_err(|error| at(&settings.state, error))?;
+        let seal = seal_key(&settings.seal)?;
+        let (store, kind) = open_store(&settings).await?;
+        let listener = TcpListener::bind(settings.listen)
+            .await
+            .map_err(|error| StartError(format!("server.listen: {}: {error}", settings.listen)))?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| StartError(error.to_string()))?;
+
+        let acts = Acts::new(Arc::clone(&store));
+        let life = Life::open(
+            Arc::clone(&store),
+            acts.clone(),
+            seal,
+            &settings.trust_domain,
+            &settings.name,
+        );
+        let life = Arc::new(life.await.map_err(trouble)?);
+        write_file(
+            &settings.state.join("ca.pem"),
+            life.roots_pem().as_bytes(),
+            0o644,
+        )?;
+        let policy = CertificatePolicy {
+            life_s: settings.certificate_life.as_secs(),
+            renew_expired_s: settings.renew_expired.as_secs(),
+        };
+        let book = Arc::new(Book::new(
+            Arc::clone(&store),
+            acts.clone(),
+            Arc::clone(&life),
+        ));
+        let register = Arc::new(Register::new(
+            Arc::clone(&store),
+            acts.clone(),
+            Arc::clone(&life),
+            policy,
+        ));
+        let oidc = match settings.oidc {
+            None => None,
+            Some((oidc, keys)) => {
+                let place = keys.display().to_string();
+                Some(
+                    Oidc::open(oidc, keys)
+                        .map_err(|why| StartError(format!("oidc.keys: {place}: {why}")))?,
+                )
+            }
+        };
+        let members = Arc::new(Members::new(Arc::clone(&store), acts.clone(), oidc));
+        let hub = Hub::new(
+            Arc::clone(&store),
+            acts.clone(),
+            Arc::clone(&book),
+            Arc::clone(&register),
+            Arc::clone(&life),
+            settings.name.clone(),
+        );
+        let setup = match members.setup_token(&settings.name).await.map_err(trouble)? {
+            None => None,
+            Some(token) => {
+                let path = settings.state.join("setup-token");
+                write_file(&path, format!("{token}\n").as_bytes(), 0o600)?;
+                Some(path)
+            }
+        };
+        let pin = life.pin();
+        let parts = Arc::new(Parts {
+            name: settings.name.clone(),
+            store_kind: kind,
+            store,
+            acts,
+            book,
+            register,
+            members,
+            hub: Arc::clone(&hub),
+            life: Arc::clone(&life),
+        });
+        let door = Door::new(&settings.name, &settings.names, life, parts).map_err(trouble)?;
+        let (stop, stopped) = watch::channel(false);
+        tracing::info!(%address, store = kind, name = settings.name, pin, "server up");
+        let running = tokio::spawn(async move {
+            let following = tokio::spawn(Arc::clone(&hub).run());
+            door.serve(listener, stopped).await;
+            hub.farewell();
+            // What was queued for nodes is written while their connections end.
+            tokio::time::sleep(FAREWELL).await;
+            following.abort();
+        });
+        Ok(Self {
+            address,
+            pin,
+            setup,
+            stop,
+            door: running,
+        })
+    }
+
+    /// Where it listens; the real port where 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// SHA-256 of its root's public key: by it people and nodes know their control plane.
+    #[must_use]
+    pub fn pin(&self) -> &str {
+        &self.pin
+    }
+
+    /// Where the one-time setup token is, while there is no user.
+    #[must_use]
+    pub fn setup_token_file(&self) -> Option<&Path> {
+        self.setup.as_deref()
+    }
+
+    /// Ends it: no new connections, a moment for what is under way.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.door.await;
+        tracing::info!("server down");
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long nodes have to hear goodbye.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+async fn open_store(settings: &Settings) -> Result<(Arc<dyn Store>, &'static str), StartError> {
+    match &settings.store {
+        StoreSettings::Embedded => {
+            let store = Embedded::open(&settings.state.join("store"))
+                .await
+                .map_err(|error| StartError(error.to_string()))?;
+            Ok((Arc::new(store), "embedded"))
+        }
+        StoreSettings::Etcd {
+            endpoints,
+            roots,
+            identity,
+            prefix,
+        } => {
+            let read = |path: &PathBuf| std::fs::read(path).map_err(|error| at(path, error));
+            let root = Prefix::new(prefix.clone())
+                .map_err(|error| StartError(format!("store.prefix: {error}")))?;
+            let mut options = EtcdOptions::new(endpoints.clone()).with_root(root);
+            if let Some(roots) = roots {
+                options = options.with_roots(read(roots)?);
+            }
+            if let Some((certificate, key)) = identity {
+                options = options.with_identity(read(certificate)?, read(key)?);
+            }
+            let store = Etcd::new(&options).map_err(|error| StartError(error.to_string()))?;
+            Ok((Arc::new(store), "etcd"))
+        }
+    }
+}
+
+fn seal_key(seal: &Seal) -> Result<SealKey, StartError> {
+    match seal {
+        Seal::PassphraseFile(path) => {
+            let words = read_secret(path)?;
+            let words = String::from_utf8(words)
+                .map_err(|error| StartError(format!("{}: {error}", path.display())))?;
+            let words = words.trim_end_matches(['\r', '\n']).to_owned();
+            Ok(SealKey::passphrase(words))
+        }
+        Seal::KeyFile { path, make } => {
+            if *make && !path.exists() {
+                let mut key = [0_u8; 32];
+                SystemRandom::new()
+                    .fill(&mut key)
+                    .map_err(|_nothing_to_tell| {
+                        StartError("the system gives no random numbers".to_owned())
+                    })?;
+                write_file(path, &key, 0o600)?;
+            }
+            let bytes = read_secret(path)?;
+            let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_length| {
+                StartError(format!(
+                    "{}: has {} bytes, and a seal's key is 32 random ones: head -c 32 /dev/urandom > FILE",
+                    path.display(),
+                    bytes.len()
+                ))
+            })?;
+            Ok(SealKey::from_bytes(key))
+        }
+    }
+}
+
+fn read_secret(path: &Path) -> Result<Vec<u8>, StartError> {
+    let metadata = std::fs::metadata(path).map_err(|error| at(path, error))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(StartError(format!(
+            "{}: mode {mode:04o} lets others read this secret; run `chmod 600`, and change it if they did",
+            path.display()
+        )));
+    }
+    std::fs::read(path).map_err(|error| at(path, error))
+}
+
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Writes a file so that a reader sees the old bytes or the new ones.
+fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StartError> {
+    let new = path.with_extension("new");
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(&new, error)),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&new)
+        .map_err(|error| at(&new, error))?;
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(|error| at(&new, error))?;
+    std::fs::rename(&new, path).map_err(|error| at(path, error))
+}
+
+fn at(path: &Path, error: std::io::Error) -> StartError {
+    StartError(format!("{}: {error}", path.display()))
+}
+
+fn trouble(trouble: Trouble) -> StartError {
+    if let Trouble::Internal(why) = trouble {
+        return StartError(why);
+    }
+    if let Trouble::Store(error) = trouble {
+        return StartError(error.to_string());
+    }
+    StartError(trouble.into_problem(String::new()).title)
+}
