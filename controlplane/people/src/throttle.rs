@@ -84,7 +84,10 @@ impl Throttle {
         self.failures.remove(&user);
         if let Some(failures) = self.failures.get_mut(&source) {
             failures.count = failures.count.saturating_sub(1);
-            failures.until = Duration::ZERO;
+            // A wait that failures have earned stays, also when other tries were under way at the same time.
+            if failures.count < FAILURES_PER_SOURCE_MAX {
+                failures.until = Duration::ZERO;
+            }
             if failures.count == 0 {
                 self.failures.remove(&source);
             }

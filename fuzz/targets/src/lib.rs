@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod agrees;
+mod bearer;
 mod http;
 mod input;
 mod manifest;
@@ -17,6 +18,7 @@ mod tls;
 mod token;
 
 pub use agrees::policy_agrees;
+pub use bearer::bearer;
 pub use http::{http_body, http_request_head, http_response_head};
 pub use manifest::manifest;
 pub use messages::{connect, hello};
@@ -31,6 +33,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. `fuzz/Cargo.toml` has a program for each, `fuzz/corpus` a folder.
 pub const ALL: &[Target] = &[
+    ("bearer", bearer),
     ("connect", connect),
     ("hello", hello),
     ("http_body", http_body),
