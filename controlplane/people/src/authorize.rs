@@ -116,6 +116,7 @@ pub fn may_grant(principal: &Principal, grants: &[Grant]) -> Result<(), Denied> 
     }
     for grant in grants {
         authorize(principal, Verb::UsersWrite, &grant.scope)?;
+        // Today whoever has `users-write` holds everything there; a later role may not.
         if !holds(&principal.grants, grant) {
             return Err(denied);
         }

@@ -104,6 +104,22 @@ fn a_source_that_guesses_many_names_waits_and_one_known_password_does_not_help_i
 }
 
 #[test]
+fn a_right_password_does_not_end_the_wait_that_other_tries_have_earned() {
+    let mut throttle = Throttle::new();
+    let here = source("192.0.2.1");
+    throttle.attempt("mallory", here, START).unwrap();
+    for at in 1..FAILURES_PER_SOURCE_MAX {
+        throttle.attempt(&format!("user{at}"), here, START).unwrap();
+    }
+    let now = START + WAIT_FIRST;
+    throttle.attempt("ada", here, now).unwrap();
+    let wait = Err(Wait(WAIT_FIRST * 2));
+    assert_eq!(throttle.attempt("eve", here, now), wait);
+    throttle.succeeded("mallory", here);
+    assert_eq!(throttle.attempt("eve", here, now), wait);
+}
+
+#[test]
 fn a_network_of_64_bits_is_one_source() {
     let mut throttle = Throttle::new();
     for at in 0..FAILURES_PER_SOURCE_MAX {
@@ -141,26 +157,27 @@ fn a_name_is_forgotten_when_it_has_been_quiet() {
 fn the_table_is_bounded_and_a_flood_of_names_does_not_wash_out_the_guessed_one() {
     let mut throttle = Throttle::new();
     exhaust(&mut throttle, "ada", START);
+    let soon = START + Duration::from_secs(1);
     let mut at = 0;
     while throttle.len() < THROTTLED_MAX {
         at += 1;
         throttle
-            .attempt(&format!("user{at}"), nth(1000 + at), START)
+            .attempt(&format!("user{at}"), nth(1000 + at), soon)
             .unwrap();
     }
     assert_eq!(throttle.len(), THROTTLED_MAX, "full");
     for more in 0..100 {
         throttle
-            .attempt(&format!("more{more}"), nth(1_000_000 + more), START)
+            .attempt(&format!("more{more}"), nth(1_000_000 + more), soon)
             .unwrap();
         assert_eq!(throttle.len(), THROTTLED_MAX);
     }
     assert!(
-        throttle.attempt("ada", nth(50), START).is_err(),
+        throttle.attempt("ada", nth(50), soon).is_err(),
         "still known"
     );
     // Once they are over all make room.
-    let later = START + FAILURES_REMEMBERED;
+    let later = soon + FAILURES_REMEMBERED;
     throttle.attempt("ada", nth(50), later).unwrap();
     assert!(throttle.len() <= 2, "{}", throttle.len());
 }
