@@ -16,6 +16,7 @@ use crate::key::NodeKey;
 use crate::leaf;
 use crate::limits::{CERTIFICATE_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::root::Root;
+use crate::signed::Signed;
 
 /// Who has proven to hold the key of an expired certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub(crate) fn check<'r>(
     };
     let certificate = leaf::certificate(&der).map_err(|_malformed| ExpiredError::Certificate)?;
     let mut roots = roots.filter(|root| now < root.not_after());
-    if !roots.any(|root| signed_by(&certificate, root)) {
+    if !roots.any(|root| signed_by(&certificate, &der, root)) {
         return Err(ExpiredError::Stranger);
     }
     let leaf = leaf::read(&certificate).map_err(|_no_name| ExpiredError::Identity)?;
@@ -74,17 +75,17 @@ pub(crate) fn check<'r>(
     })
 }
 
-fn signed_by(certificate: &X509Certificate<'_>, root: &Root) -> bool {
-    let Ok(root) = leaf::certificate(root.der()) else {
+/// Whether `root` has signed `certificate`, which is `der`.
+fn signed_by(certificate: &X509Certificate<'_>, der: &[u8], root: &Root) -> bool {
+    let (Ok(root), Some(signed)) = (leaf::certificate(root.der()), Signed::read(der)) else {
         return false;
     };
     //= RFC 5280, section 4.1.2.3
     //# This field MUST contain the same algorithm identifier as the signatureAlgorithm field in the sequence Certificate
     certificate.issuer() == root.subject()
         && certificate.tbs_certificate.signature == certificate.signature_algorithm
-        && certificate
-            .verify_signature(Some(root.public_key()))
-            .is_ok()
+        && NodeKey::read(root.public_key())
+            .is_some_and(|key| key.verifies_as(signed.algorithm, signed.message, signed.signature))
 }
 
 /// A P-384 signature in ASN.1 has at most 104 bytes, 140 characters.

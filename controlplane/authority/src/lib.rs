@@ -21,6 +21,7 @@ mod request;
 mod roll;
 mod root;
 pub mod seal;
+mod signed;
 mod state;
 
 pub use authority::{Authority, RootState, ServerIdentity, SigningKeyState};

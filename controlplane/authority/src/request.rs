@@ -4,12 +4,13 @@
 
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject as _;
-use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::certification_request::X509CertificationRequestInfo;
 use x509_parser::prelude::FromDer as _;
 
 use crate::error::RequestError;
 use crate::key::NodeKey;
 use crate::limits::REQUEST_BYTES_MAX;
+use crate::signed::Signed;
 
 /// The key of the one request in `pem`, proven by the request's own signature.
 pub(crate) fn proven_key(pem: &str) -> Result<NodeKey, RequestError> {
@@ -20,17 +21,15 @@ pub(crate) fn proven_key(pem: &str) -> Result<NodeKey, RequestError> {
     let (Some(Ok(der)), None) = (sections.next(), sections.next()) else {
         return Err(RequestError::NotPem);
     };
-    let (rest, request) = X509CertificationRequest::from_der(&der)
+    let signed = Signed::read(&der).ok_or(RequestError::Malformed)?;
+    let (_, info) = X509CertificationRequestInfo::from_der(signed.message)
         .map_err(|_malformed: x509_parser::nom::Err<_>| RequestError::Malformed)?;
-    if !rest.is_empty() {
-        return Err(RequestError::Malformed);
-    }
-    let key = NodeKey::read(&request.certification_request_info.subject_pki)
-        .filter(|key| key.signs_with(&request.signature_algorithm.algorithm))
+    let key = NodeKey::read(&info.subject_pki)
+        .filter(|key| key.signs_with(signed.algorithm))
         .ok_or(RequestError::Key)?;
-    request
-        .verify_signature()
-        .map_err(|_refused| RequestError::Signature)?;
+    if !key.verifies_as(signed.algorithm, signed.message, signed.signature) {
+        return Err(RequestError::Signature);
+    }
     Ok(key)
 }
 
