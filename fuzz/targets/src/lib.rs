@@ -6,6 +6,7 @@
 
 mod agrees;
 mod bearer;
+mod authority;
 mod http;
 mod input;
 mod manifest;
@@ -19,6 +20,7 @@ mod token;
 
 pub use agrees::policy_agrees;
 pub use bearer::bearer;
+pub use authority::authority;
 pub use http::{http_body, http_request_head, http_response_head};
 pub use manifest::manifest;
 pub use messages::{connect, hello};
@@ -34,6 +36,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target. `fuzz/Cargo.toml` has a program for each, `fuzz/corpus` a folder.
 pub const ALL: &[Target] = &[
     ("bearer", bearer),
+    ("authority", authority),
     ("connect", connect),
     ("hello", hello),
     ("http_body", http_body),

@@ -145,7 +145,10 @@ fn server_names_max_names_of_dns_name_bytes_max_are_taken_and_no_more() {
         "", ".", "a.", ".a", "a..b", "-a", "a-", "*.a", "a b", "ä", "a/b", "a:1",
     ] {
         let name = bad.to_owned();
-        assert_eq!(issue(&[name.clone()]), Err(IssueError::Name { name }));
+        assert_eq!(
+            issue(std::slice::from_ref(&name)),
+            Err(IssueError::Name { name })
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Keys, certificates and names are left to `adit-authority`; files of nodes are written by `pki`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use adit_authority::{Identity, IssueError, Root, RootError, TrustDomain};
@@ -69,7 +69,7 @@ impl Authority {
         })?;
         let key_path = dir.join(KEY);
         let key = safe_file::read_secret(&key_path)?;
-        let root = Root::from_pem(&pem, &key).map_err(|cause| refused(cause, path, &key_path))?;
+        let root = Root::from_pem(&pem, &key).map_err(|cause| refused(cause, &path, &key_path))?;
         Ok(Self { root })
     }
 
@@ -83,11 +83,12 @@ impl Authority {
         let (issued, key) = self
             .root
             .issue_with_key(identity, life(days), now)
-            .map_err(|cause| match cause {
-                IssueError::Ended { .. } => {
+            .map_err(|cause| {
+                if matches!(cause, IssueError::Ended { .. }) {
                     anyhow!("{cause}; make a new authority in another folder")
+                } else {
+                    anyhow!(cause)
                 }
-                other => anyhow!(other),
             })?;
         let end = i64::try_from(issued.not_after_unix_s)?;
         Ok(Issued {
@@ -101,15 +102,14 @@ impl Authority {
 }
 
 /// Says which of the two files is meant.
-fn refused(cause: RootError, certificate: PathBuf, key: &Path) -> anyhow::Error {
-    match cause {
-        RootError::Key => anyhow!("{} is {cause}", key.display()),
-        RootError::OtherKey => anyhow!(
-            "{}: {} is the key of another certificate",
-            certificate.display(),
-            key.display()
-        ),
-        other => anyhow!(other).context(certificate.display().to_string()),
+fn refused(cause: RootError, certificate: &Path, key: &Path) -> anyhow::Error {
+    let (certificate, key) = (certificate.display(), key.display());
+    if cause == RootError::Key {
+        anyhow!("{key} is {cause}")
+    } else if cause == RootError::OtherKey {
+        anyhow!("{certificate}: {key} is the key of another certificate")
+    } else {
+        anyhow!(cause).context(certificate.to_string())
     }
 }
 
