@@ -35,7 +35,7 @@ fn told(changes: &Changes) -> Vec<(String, Kind)> {
         .collect()
 }
 
-async fn put(store: &Arc<dyn Store>, name: &str, value: &str) -> Revision {
+pub(crate) async fn put(store: &Arc<dyn Store>, name: &str, value: &str) -> Revision {
     store
         .commit(&Txn::new().put(key(name), value))
         .await

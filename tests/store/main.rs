@@ -12,7 +12,7 @@ mod model;
 use std::future::Future;
 use std::sync::Arc;
 
-use adit_store::{Embedded, Etcd, EtcdOptions, Store};
+use adit_store::{Below, Embedded, Etcd, EtcdOptions, Prefix, Store};
 use adit_tests::scratch::Scratch;
 
 /// A store of one implementation, fresh, and gone with its world.
@@ -110,3 +110,29 @@ impl World for InEtcd {
 }
 
 conformance!(in_etcd, crate::InEtcd);
+
+/// A part of a store is a store, and what lies beside it is none of its business.
+struct PartOfOne {
+    store: Arc<dyn Store>,
+    _whole: InFolder,
+}
+
+impl World for PartOfOne {
+    async fn start() -> Self {
+        let whole = InFolder::start().await;
+        for beside in ["a/b", "part", "part0/a", "partly/a/b"] {
+            conformance::put(&whole.store(), beside, "beside").await;
+        }
+        let prefix = Prefix::new("part/").unwrap();
+        Self {
+            store: Arc::new(Below::new(whole.store(), prefix)),
+            _whole: whole,
+        }
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+}
+
+conformance!(below, crate::PartOfOne);

@@ -4,6 +4,7 @@
 //! server, [`Etcd`] is shared by several. What the values mean, who may change them and what is audited is the server's.
 #![forbid(unsafe_code)]
 
+mod below;
 mod embedded;
 mod entry;
 mod error;
@@ -18,6 +19,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+pub use below::Below;
 pub use embedded::{Embedded, OpenError};
 pub use entry::{Change, Changes, Entry, Kind, Page, Revision, Value};
 pub use error::{Error, Excess, Outcome};

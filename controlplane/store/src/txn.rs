@@ -91,6 +91,18 @@ impl Txn {
         self
     }
 
+    /// The same about other keys.
+    pub(crate) fn below(&self, place: impl Fn(&Key) -> Result<Key, Error>) -> Result<Self, Error> {
+        let mut moved = Self::new();
+        for (key, condition) in &self.conditions {
+            moved.conditions.insert(place(key)?, *condition);
+        }
+        for (key, write) in &self.writes {
+            moved.writes.insert(place(key)?, write.clone());
+        }
+        Ok(moved)
+    }
+
     /// Asks for nothing beyond the limits.
     pub(crate) fn check(&self) -> Result<(), Error> {
         within(
