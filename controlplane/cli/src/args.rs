@@ -33,14 +33,14 @@ Exit codes:
    0  done; for `rules explain`: allowed; for `rules plan`: no change
    1  failed; for `rules explain`: denied; for `rules test`: a test failed
    2  the command line is wrong
-   3  for `rules plan`: changes
+   3  for `rules plan`: changes; for `rules import`: imported, and something needs a look
   78  a rule or configuration file is wrong, or a test in it fails
 
 Results go to standard output, everything else to standard error.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Check, test, explain, plan and push rule sets
+    /// Import, check, test, explain, plan and push rule sets
     #[command(subcommand)]
     Rules(rules::Command),
 

@@ -36,7 +36,7 @@ impl Failure {
         }
     }
 
-    /// The answer is that something would change, and was printed.
+    /// The answer is that something would change or needs a look, and was printed.
     pub(crate) fn changes() -> Self {
         Self {
             code: Code::Changes,

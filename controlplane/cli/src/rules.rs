@@ -1,8 +1,9 @@
-//! `adit rules`: check, test, explain, plan and push rule sets.
+//! `adit rules`: import, check, test, explain, plan and push rule sets.
 //!
 //! Reading and judging are `policy`'s, the very code that agents enforce with; a node is asked
 //! through its admin endpoint. Nothing is decided here.
 
+mod import;
 mod plan;
 mod test;
 
@@ -51,6 +52,9 @@ pub(crate) enum Command {
     /// what is below it, `/a/*` what begins with `/a/`; `;*` are parameters; `*` are all methods. Exit code 0: no
     /// change; 3: changes; 1: failed.
     Plan(plan::Args),
+    /// Make a rule set of access control that was written for another program
+    #[command(subcommand)]
+    Import(import::Source),
     /// Sign a rule set for the agents of a location
     ///
     /// An agent that was told of the key takes it if the audience is its own and the version is newer
@@ -137,6 +141,7 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<(), Failure>
         Command::Test { file } => test::run(&file, output),
         Command::Explain(args) => explain(args, output).await,
         Command::Plan(args) => plan::run(args, output).await,
+        Command::Import(source) => import::run(source, output),
         Command::Sign(args) => sign(&args, output),
         Command::Push { file, node } => push(&file, &node, output).await,
     }

@@ -567,6 +567,18 @@ impl ResourcePath {
         Ok(Self(text.into()))
     }
 
+    /// Like [`new`](Self::new), and a path that means one thing but is spelled otherwise is spelled as rules are: for
+    /// paths that nobody wrote as a rule.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for a person.
+    pub fn respelled(text: &str, slash: EncodedSlash) -> Result<Self, String> {
+        Self::new(text, slash).or_else(|why| match Path::judge(text.as_bytes(), slash) {
+            Ok(judged) => Self::new(&judged.spelling(), slash),
+            Err(_) => Err(why),
+        })
+    }
+
     /// The path as written.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -8,6 +8,7 @@ mod agrees;
 mod bearer;
 mod authority;
 mod http;
+mod importer;
 mod input;
 mod manifest;
 mod messages;
@@ -22,6 +23,7 @@ pub use agrees::policy_agrees;
 pub use bearer::bearer;
 pub use authority::authority;
 pub use http::{http_body, http_request_head, http_response_head};
+pub use importer::import_scc;
 pub use manifest::manifest;
 pub use messages::{connect, hello};
 pub use mux::mux_receive;
@@ -42,6 +44,7 @@ pub const ALL: &[Target] = &[
     ("http_body", http_body),
     ("http_request_head", http_request_head),
     ("http_response_head", http_response_head),
+    ("import_scc", import_scc),
     ("jwks", jwks),
     ("jwt", jwt),
     ("manifest", manifest),

@@ -112,3 +112,15 @@ fn system_names_have_at_most_64_characters() {
     assert!(!is_system_name(""));
     assert!(!is_system_name("a b"));
 }
+
+#[test]
+fn a_path_in_another_spelling_is_respelled_and_an_ambiguous_one_stays_refused() {
+    let respelled = |text: &str| {
+        ResourcePath::respelled(text, EncodedSlash::Refuse).map(|path| path.as_str().to_owned())
+    };
+    assert_eq!(respelled("/a").as_deref(), Ok("/a"));
+    assert_eq!(respelled("/%61/%c3%9f").as_deref(), Ok("/a/%C3%9F"));
+    for odd in ["/a/../b", "/%2e%2e", "/a%2Fb", "a", "/%2A"] {
+        assert!(respelled(odd).is_err(), "{odd}");
+    }
+}
