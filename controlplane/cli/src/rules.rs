@@ -5,6 +5,8 @@
 
 mod import;
 mod plan;
+mod records;
+mod suggest;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -52,6 +54,12 @@ pub(crate) enum Command {
     /// what is below it, `/a/*` what begins with `/a/`; `;*` are parameters; `*` are all methods. Exit code 0: no
     /// change; 3: changes; 1: failed.
     Plan(plan::Args),
+    /// Say what of a rule set is used, and make the smallest one that recorded traffic needs
+    ///
+    /// From recorded decisions: rules that no grant used; rules within these that grant every recorded request; and
+    /// requests that were denied often, of which no rule is made. Whether a request asked for an upgrade is not recorded,
+    /// so a rule that allows one keeps it.
+    Suggest(suggest::Args),
     /// Make a rule set of access control that was written for another program
     #[command(subcommand)]
     Import(import::Source),
@@ -141,6 +149,7 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<(), Failure>
         Command::Test { file } => test::run(&file, output),
         Command::Explain(args) => explain(args, output).await,
         Command::Plan(args) => plan::run(args, output).await,
+        Command::Suggest(args) => suggest::run(&args, output),
         Command::Import(source) => import::run(source, output),
         Command::Sign(args) => sign(&args, output),
         Command::Push { file, node } => push(&file, &node, output).await,

@@ -5,6 +5,8 @@ use core::fmt;
 
 use serde::Serialize;
 
+use crate::limits::METHOD_BYTES_MAX;
+
 /// Registered methods and those that WebDAV, SAP OData and UPnP services use, sorted. Their index is their bit.
 const KNOWN: [&str; 50] = [
     "ACL",
@@ -96,6 +98,15 @@ impl Methods {
             known,
             others: others.into(),
         }
+    }
+
+    /// Whether the text of a rule set may list `method`: it is one, of bounded length, and nobody mistyped another one.
+    #[must_use]
+    pub fn is_listable(method: &str) -> bool {
+        is_token(method)
+            && method.len() <= METHOD_BYTES_MAX
+            && method != "CONNECT"
+            && probably_meant(method).is_none()
     }
 
     /// Whether every method is allowed.
@@ -219,6 +230,28 @@ mod tests {
         );
         assert!(Methods::all().contains("ANYTHING"));
         assert_eq!(Methods::all().names().count(), 0);
+    }
+
+    #[test]
+    fn what_a_text_may_list_is_what_reading_one_takes() {
+        for (method, listable) in [
+            ("GET", true),
+            ("XYZZY", true),
+            ("get", false),
+            ("POTS", false),
+            ("CONNECT", false),
+            ("", false),
+            ("A B", false),
+            (&*"X".repeat(METHOD_BYTES_MAX), true),
+            (&*"X".repeat(METHOD_BYTES_MAX + 1), false),
+        ] {
+            assert_eq!(Methods::is_listable(method), listable, "{method}");
+            let text = format!(
+                "[[system]]\nvirtual = \"a:80\"\nprotocol = \"http\"\ninternal = \"http://b\"\n\
+                 [[system.resource]]\npath = \"/\"\nmethods = [\"{method}\"]\n"
+            );
+            assert_eq!(crate::parse("rules", &text).is_ok(), listable, "{method}");
+        }
     }
 
     #[test]

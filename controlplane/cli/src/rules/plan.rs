@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use adit_policy::plan::Line;
 use adit_policy::{Plan, Snapshot};
+use adit_recorded::{Callers, Facts, Hits};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{compile, read_rules, wrong};
+use super::{compile, read_rules, records, suggest, wrong};
 use crate::ending::Failure;
 use crate::node::NodeAddress;
-use crate::output::Output;
+use crate::output::{Output, Table};
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -23,6 +24,9 @@ pub(crate) struct Args {
     file: PathBuf,
     #[command(flatten)]
     old: OldRules,
+    /// Name the callers in recorded decisions who would have been hit: files, and folders of *.jsonl
+    #[arg(long, num_args = 1.., value_name = "PATH")]
+    audit: Vec<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,8 +53,23 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         (None, Some(node)) => in_force(&node).await?,
         (None, None) => return Err(Failure::usage("say --against FILE or --node ADDRESS")),
     };
+    let hits = if args.audit.is_empty() {
+        None
+    } else {
+        let ledger = records::read(&args.audit, Callers::Apart, output)?;
+        let hits = adit_recorded::hits(new.snapshot.table(), &ledger);
+        Some((hits, ledger.facts()))
+    };
     let plan = adit_policy::plan(old.snapshot.table(), new.snapshot.table());
-    output.result(text(&plan, &old, &new), &value(&plan, &old, &new)?);
+    let mut text = text(&plan, &old, &new);
+    let mut value = value(&plan, &old, &new)?;
+    if let Some((hits, facts)) = &hits {
+        text.push_str(&hits_text(hits, *facts));
+        if let Value::Object(members) = &mut value {
+            members.insert("audit".to_owned(), hits_value(hits, *facts));
+        }
+    }
+    output.result(text, &value);
     if plan.unfinished {
         return Err(Failure::failed(format!(
             "{} and {} are too large and too different to be compared to the end; more may change than is shown",
@@ -170,6 +189,62 @@ fn value(plan: &Plan, old: &Rules, new: &Rules) -> Result<Value, Failure> {
         "ends_changed": plan.ends_changed,
         "unfinished": plan.unfinished,
     }))
+}
+
+/// Who would have been hit, for people.
+fn hits_text(hits: &Hits, facts: Facts) -> String {
+    let mut text = format!("\n\n{}", records::told(facts));
+    let count: u64 = hits.list.iter().map(|hit| hit.count).sum();
+    if hits.list.is_empty() {
+        text.push_str(&format!(
+            "\nnone of {} recorded grants would have been denied",
+            hits.judged
+        ));
+    } else {
+        text.push_str(&format!(
+            "\n{count} of {} recorded grants would have been denied\n\n",
+            hits.judged
+        ));
+        let mut table = Table::new(["GRANTED", "CALLER", "REQUEST", "WOULD BE"]);
+        for hit in hits.list.iter().take(suggest::LINES_MAX) {
+            table.row([
+                hit.count.to_string(),
+                format!("{}/{}", hit.subaccount, hit.caller),
+                hit.request.clone(),
+                hit.reason.clone(),
+            ]);
+        }
+        text.push_str(&format!("{table}{}", suggest::further(hits.list.len())));
+    }
+    if hits.unjudged > 0 {
+        text.push_str(&format!(
+            "\n{} recorded grants could not be judged: their paths were cut when they were recorded, or are too many",
+            hits.unjudged
+        ));
+    }
+    text
+}
+
+fn hits_value(hits: &Hits, facts: Facts) -> Value {
+    let list: Vec<Value> = hits
+        .list
+        .iter()
+        .map(|hit| {
+            json!({
+                "subaccount": hit.subaccount,
+                "caller": hit.caller,
+                "request": hit.request,
+                "count": hit.count,
+                "reason": hit.reason,
+            })
+        })
+        .collect();
+    json!({
+        "read": records::value(facts),
+        "judged": hits.judged,
+        "unjudged": hits.unjudged,
+        "hits": list,
+    })
 }
 
 fn line(line: &Line) -> Result<Value, Failure> {
