@@ -1,9 +1,11 @@
 //! Writes records as lines, each carrying the digest of the one before.
 //!
 //! It keeps a digest and a number, nothing else; the lines are the caller's to keep.
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use crate::body::{write_body, write_number};
 use crate::digest::Digest;
+use crate::hex;
 use crate::record::Record;
 use crate::verify::Summary;
 
@@ -14,8 +16,8 @@ pub struct Chain {
     last: Digest,
 }
 
-/// A line, in the order in which its keys are written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A line as it is read; it is written by [`Line::write`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Line<'a> {
     pub(crate) sequence: u64,
     pub(crate) previous: Digest,
@@ -53,13 +55,30 @@ impl Chain {
     /// The chain has moved on when this returns: a line that cannot be kept is to be told by a later
     /// [`Gap`](crate::Gap), from a copy of the chain made before.
     pub fn append(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
+        let start = self.begin(out);
+        write_body(record, out);
+        self.end(start, out);
+    }
+
+    /// As [`append`](Self::append), with a body that [`write_body`] has written.
+    pub fn append_body(&mut self, body: &[u8], out: &mut Vec<u8>) {
+        debug_assert!(
+            body.starts_with(b"\"record\":") && body.ends_with(b"}"),
+            "a body is what write_body writes"
+        );
+        let start = self.begin(out);
+        out.extend_from_slice(body);
+        self.end(start, out);
+    }
+
+    fn begin(&self, out: &mut Vec<u8>) -> usize {
         let start = out.len();
-        let line = LineOf {
-            sequence: self.sequence.wrapping_add(1),
-            previous: self.last,
-            record,
-        };
-        line.write(out);
+        write_place(self.sequence.wrapping_add(1), self.last, out);
+        start
+    }
+
+    fn end(&mut self, start: usize, out: &mut Vec<u8>) {
+        out.push(b'\n');
         let written = out.get(start..).unwrap_or_default();
         self.sequence = self.sequence.wrapping_add(1);
         self.last = Digest::of(written);
@@ -78,31 +97,20 @@ impl Chain {
     }
 }
 
-/// A [`Line`] that borrows its record.
-#[derive(Serialize)]
-struct LineOf<'l, 'a> {
-    sequence: u64,
-    previous: Digest,
-    #[serde(flatten)]
-    record: &'l Record<'a>,
-}
-
-impl LineOf<'_, '_> {
-    fn write(&self, out: &mut Vec<u8>) {
-        serde_json::to_writer(&mut *out, self)
-            .expect("records have text keys and a vector takes all that is written to it");
+impl Line<'_> {
+    /// Appends the line as a chain writes it.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        write_place(self.sequence, self.previous, out);
+        write_body(&self.record, out);
         out.push(b'\n');
     }
 }
 
-impl Line<'_> {
-    /// Appends the line as a chain writes it.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        LineOf {
-            sequence: self.sequence,
-            previous: self.previous,
-            record: &self.record,
-        }
-        .write(out);
-    }
+/// What stands before the body.
+fn write_place(sequence: u64, previous: Digest, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"sequence\":");
+    write_number(sequence, out);
+    out.extend_from_slice(b",\"previous\":\"");
+    hex::append(previous.as_bytes(), out);
+    out.extend_from_slice(b"\",");
 }

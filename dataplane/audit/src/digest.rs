@@ -1,9 +1,11 @@
 //! The SHA-256 that joins one line to the next.
-use core::fmt::{self, Write};
+use core::fmt;
 use core::str::FromStr;
 
 use ring::digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::hex;
 
 /// A SHA-256 digest. Displayed, read and serialised as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,12 +38,7 @@ impl From<[u8; 32]> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0 {
-            for nibble in [byte >> 4, byte & 0x0f] {
-                f.write_char(char::from_digit(u32::from(nibble), 16).unwrap_or('0'))?;
-            }
-        }
-        Ok(())
+        f.write_str(&hex::text(&self.0))
     }
 }
 
@@ -68,22 +65,7 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return Err(DigestError);
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            for digit in pair {
-                let value = match digit {
-                    b'0'..=b'9' => digit - b'0',
-                    b'a'..=b'f' => digit - b'a' + 10,
-                    _ => return Err(DigestError),
-                };
-                *byte = *byte << 4 | value;
-            }
-        }
-        Ok(Self(bytes))
+        hex::read(text).map(Self).ok_or(DigestError)
     }
 }
 

@@ -4,15 +4,28 @@
 //! or moved. Nothing here has a file or a clock: who writes the lines, rotates and keeps them lives elsewhere.
 #![forbid(unsafe_code)]
 
+mod body;
 mod chain;
 mod digest;
+mod hex;
+mod history;
+mod keys;
 pub mod limits;
 mod record;
+pub mod segment;
+mod sink;
 mod text;
 mod verify;
 
+pub use body::write_body;
 pub use chain::Chain;
 pub use digest::{Digest, DigestError};
-pub use record::{Act, Decision, Gap, Outcome, PushOutcome, Record, RulesPushed, Started, Stopped};
+pub use history::{Flaw, History};
+pub use keys::{KeyError, KeyId, PublicKey, Signature, SigningKey};
+pub use record::{
+    Act, Checkpoint, Decision, Gap, Outcome, PushOutcome, Record, Recovered, RulesPushed,
+    SegmentRemoved, Started, Stopped,
+};
+pub use sink::{Level, Sink, Unrecorded};
 pub use text::Text;
-pub use verify::{Broken, Defect, Summary, Verifier, verify};
+pub use verify::{Broken, Defect, Numbered, Signed, Summary, Verifier, read_line, verify};

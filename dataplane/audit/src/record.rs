@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::keys::{KeyId, Signature};
 use crate::text::Text;
 
 /// A record. In a line, the key `record` says which.
@@ -28,6 +29,12 @@ pub enum Record<'a> {
     Act(Act<'a>),
     /// Records were lost.
     Gap(Gap),
+    /// Recording went on after an end that was not intended.
+    Recovered(Recovered),
+    /// All up to here is signed by the node.
+    Checkpoint(Checkpoint),
+    /// A segment is removed, because it is old or there is no room for it.
+    SegmentRemoved(SegmentRemoved),
     /// A node has stopped recording, as intended.
     Stopped(Stopped),
 }
@@ -170,6 +177,43 @@ pub struct Gap {
     pub lost: u64,
 }
 
+/// Recording went on after an end that was not intended: a crash, a power failure, or somebody who cut off the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "who records fills in all of it")]
+pub struct Recovered {
+    /// When.
+    pub unix_ms: u64,
+    /// Bytes that stood behind the last whole line and were cut off; 0 when all lines were whole.
+    pub cut_bytes: u64,
+}
+
+/// A node signs the chain. What is signed is the number of this record, the digest of the line before it, and the time;
+/// see [`SigningKey::checkpoint`](crate::SigningKey::checkpoint).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "who records fills in all of it")]
+pub struct Checkpoint {
+    /// When.
+    pub unix_ms: u64,
+    /// By which key.
+    pub key: KeyId,
+    /// The signature.
+    pub signature: Signature,
+}
+
+/// A segment is removed. Written before it is, so that there is no way to remove one and say nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "who records fills in all of it")]
+pub struct SegmentRemoved {
+    /// When.
+    pub unix_ms: u64,
+    /// Its number, as in its file's name.
+    pub segment: u64,
+    /// The number of its last record.
+    pub last_sequence: u64,
+    /// The digest of its last line: what the first line of the next segment carries.
+    pub last: Digest,
+}
+
 /// A node has stopped recording, as intended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "who records fills in all of it")]
@@ -188,6 +232,9 @@ impl Record<'_> {
             Self::RulesPushed(pushed) => pushed.unix_ms,
             Self::Act(act) => act.unix_ms,
             Self::Gap(gap) => gap.unix_ms,
+            Self::Recovered(recovered) => recovered.unix_ms,
+            Self::Checkpoint(checkpoint) => checkpoint.unix_ms,
+            Self::SegmentRemoved(removed) => removed.unix_ms,
             Self::Stopped(stopped) => stopped.unix_ms,
         }
     }

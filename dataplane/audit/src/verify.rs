@@ -1,13 +1,14 @@
 //! Reads lines and says whether they are the lines that were written, all of them and in their order.
 //!
-//! What it cannot see by itself is lines missing at the end, or a whole chain written anew: for these, compare the
-//! summary with a digest kept elsewhere.
+//! What it cannot see by itself is lines missing at the end, or a whole chain written anew. Checkpoints signed by the
+//! node's key show the second, and the first up to the last of them; a digest kept elsewhere shows both.
 use core::fmt;
 
 use crate::chain::Line;
 use crate::digest::Digest;
+use crate::keys::{KeyId, PublicKey};
 use crate::limits::LINE_BYTES_MAX;
-use crate::record::Record;
+use crate::record::{Checkpoint, Record};
 
 /// Reads the lines of a chain one by one.
 #[derive(Clone, Debug)]
@@ -17,7 +18,34 @@ pub struct Verifier {
     start: Option<Digest>,
     last: Option<Digest>,
     sequence: Option<u64>,
+    keys: Vec<PublicKey>,
+    signed: Option<Signed>,
+    // The line before was the record of a stop.
+    after_stop: bool,
+    is_stopped: bool,
     room: Vec<u8>,
+}
+
+/// The last checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Signed {
+    /// Its number.
+    pub sequence: u64,
+    /// When it was signed.
+    pub unix_ms: u64,
+}
+
+/// A line by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Numbered<'a> {
+    /// Its number.
+    pub sequence: u64,
+    /// The digest of the line before it, as it tells.
+    pub previous: Digest,
+    /// What it tells.
+    pub record: Record<'a>,
 }
 
 /// A chain that is whole.
@@ -34,6 +62,10 @@ pub struct Summary {
     pub last: Digest,
     /// The number of the last record.
     pub sequence: u64,
+    /// The last checkpoint. Its signature was checked when there are keys to check it with.
+    pub signed: Option<Signed>,
+    /// It ends as a node ends it that was asked to stop: with the record of it, and a checkpoint.
+    pub is_stopped: bool,
 }
 
 /// A chain is broken.
@@ -73,6 +105,10 @@ pub enum Defect {
         /// The number it has.
         found: u64,
     },
+    /// It is a checkpoint of a key that is not among those to check with.
+    StrangeKey(KeyId),
+    /// It is a checkpoint, and its signature is none of this place in the chain.
+    Forged(KeyId),
 }
 
 impl fmt::Display for Broken {
@@ -90,6 +126,14 @@ impl fmt::Display for Broken {
             Defect::OutOfSequence { expected, found } => {
                 write!(f, "it is record {found} where record {expected} follows")
             }
+            Defect::StrangeKey(key) => write!(
+                f,
+                "it is signed by the key {key}, which is not among those given"
+            ),
+            Defect::Forged(key) => write!(
+                f,
+                "it bears the name of the key {key}, but that key has not signed the chain as it is here"
+            ),
         }
     }
 }
@@ -107,8 +151,19 @@ impl Verifier {
             start,
             last: start,
             sequence: None,
+            keys: Vec::new(),
+            signed: None,
+            after_stop: false,
+            is_stopped: false,
             room: Vec::new(),
         }
+    }
+
+    /// Checks the signatures of checkpoints by these keys. Without any, they are taken as they are.
+    #[must_use]
+    pub fn with_keys(mut self, keys: Vec<PublicKey>) -> Self {
+        self.keys = keys;
+        self
     }
 
     /// Reads the next line, with its line feed, and gives its record.
@@ -122,14 +177,7 @@ impl Verifier {
             whole_bytes: self.bytes,
             defect,
         };
-        if line.len() > LINE_BYTES_MAX {
-            return Err(broken(Defect::TooLong));
-        }
-        let Some((b'\n', json)) = line.split_last() else {
-            return Err(broken(Defect::Torn));
-        };
-        let read: Line<'l> = serde_json::from_slice(json)
-            .map_err(|error| broken(Defect::Malformed(error.to_string())))?;
+        let read = parse(line).map_err(broken)?;
         if let Some(expected) = self.last.filter(|expected| *expected != read.previous) {
             return Err(broken(Defect::Unlinked {
                 expected,
@@ -152,6 +200,17 @@ impl Verifier {
                 "it reads like a record but is written differently".to_owned(),
             )));
         }
+        if let Record::Checkpoint(checkpoint) = &read.record {
+            check(&self.keys, checkpoint, read.sequence, read.previous).map_err(broken)?;
+            self.signed = Some(Signed {
+                sequence: read.sequence,
+                unix_ms: checkpoint.unix_ms,
+            });
+            self.is_stopped = self.after_stop;
+        } else {
+            self.is_stopped = false;
+        }
+        self.after_stop = matches!(read.record, Record::Stopped(_));
         self.lines += 1;
         self.bytes += u64::try_from(line.len()).unwrap_or(u64::MAX);
         self.start.get_or_insert(read.previous);
@@ -170,7 +229,57 @@ impl Verifier {
             start,
             last: self.last.unwrap_or(start),
             sequence: self.sequence.unwrap_or_default(),
+            signed: self.signed,
+            is_stopped: self.is_stopped,
         }
+    }
+}
+
+/// Reads one line, with its line feed, by itself: neither that it is linked nor that it is written as a chain writes it
+/// is checked.
+///
+/// # Errors
+/// When there is no record in it.
+pub fn read_line(line: &[u8]) -> Result<Numbered<'_>, Defect> {
+    let Line {
+        sequence,
+        previous,
+        record,
+    } = parse(line)?;
+    Ok(Numbered {
+        sequence,
+        previous,
+        record,
+    })
+}
+
+fn parse(line: &[u8]) -> Result<Line<'_>, Defect> {
+    if line.len() > LINE_BYTES_MAX {
+        return Err(Defect::TooLong);
+    }
+    let Some((b'\n', json)) = line.split_last() else {
+        return Err(Defect::Torn);
+    };
+    serde_json::from_slice(json).map_err(|error| Defect::Malformed(error.to_string()))
+}
+
+fn check(
+    keys: &[PublicKey],
+    checkpoint: &Checkpoint,
+    sequence: u64,
+    previous: Digest,
+) -> Result<(), Defect> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut named = keys.iter().filter(|key| key.id() == checkpoint.key);
+    let Some(key) = named.next() else {
+        return Err(Defect::StrangeKey(checkpoint.key));
+    };
+    if key.has_signed(checkpoint, sequence, previous) {
+        Ok(())
+    } else {
+        Err(Defect::Forged(checkpoint.key))
     }
 }
 

@@ -1,0 +1,130 @@
+//! What a line tells beside its place in the chain, as the bytes that stand in it.
+//!
+//! The bytes are those that serde writes for a [`Record`]; a decision, of which there is one a request, is written here
+//! by hand, ten times as fast. Who records may write a body where a request is judged, and chain it later elsewhere.
+use crate::record::{Decision, Outcome, Record};
+use crate::text::Text;
+
+/// Appends the body of a line: the members of `record` and the brace that closes them. No line feed is in it.
+pub fn write_body(record: &Record<'_>, out: &mut Vec<u8>) {
+    if let Record::Decision(decision) = record {
+        write_decision(decision, out);
+        return;
+    }
+    let start = out.len();
+    serde_json::to_writer(&mut *out, record)
+        .expect("records have text keys and a vector takes all that is written to it");
+    // The brace that opens them: the number and the digest stand before them in the same object.
+    out.remove(start);
+}
+
+/// Appends a number in decimal.
+pub(crate) fn write_number(number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut left = number;
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(left % 10).unwrap_or(0);
+        left /= 10;
+        used += 1;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+}
+
+fn write_decision(decision: &Decision<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"record\":\"decision\",\"unix_ms\":");
+    write_number(decision.unix_ms, out);
+    out.extend_from_slice(b",\"request\":");
+    write_text(&decision.request, out);
+    out.extend_from_slice(b",\"subaccount\":");
+    write_text(&decision.subaccount, out);
+    out.extend_from_slice(b",\"caller\":");
+    write_text(&decision.caller, out);
+    out.extend_from_slice(b",\"system\":");
+    write_text(&decision.system, out);
+    for (name, text) in [
+        (&b",\"method\":"[..], &decision.method),
+        (b",\"path\":", &decision.path),
+    ] {
+        out.extend_from_slice(name);
+        match text {
+            Some(text) => write_text(text, out),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    let (opening, text) = match &decision.outcome {
+        Outcome::Allowed { rule } => (&b",\"outcome\":{\"allowed\":{\"rule\":"[..], rule),
+        Outcome::Denied { reason } => (&b",\"outcome\":{\"denied\":{\"reason\":"[..], reason),
+    };
+    out.extend_from_slice(opening);
+    write_text(text, out);
+    out.extend_from_slice(b"}},\"version\":");
+    write_number(decision.version, out);
+    out.push(b'}');
+}
+
+fn write_text(text: &Text<'_>, out: &mut Vec<u8>) {
+    let bytes = text.as_str().as_bytes();
+    let is_plain = bytes.iter().fold(true, |plain, byte| {
+        plain & (*byte >= b' ') & (*byte != b'"') & (*byte != b'\\')
+    });
+    if is_plain {
+        out.push(b'"');
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+    } else {
+        serde_json::to_writer(out, text.as_str()).expect("a vector takes all that is written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn as_serde_writes(record: &Record<'_>) -> Vec<u8> {
+        serde_json::to_vec(record).unwrap().split_off(1)
+    }
+
+    #[test]
+    fn numbers_are_written_as_people_do() {
+        for number in [0, 1, 9, 10, 42, 100, u64::MAX] {
+            let mut out = Vec::new();
+            write_number(number, &mut out);
+            assert_eq!(out, number.to_string().into_bytes());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_decision_is_written_as_serde_writes_it(
+            texts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 7),
+            unix_ms in any::<u64>(), version in any::<u64>(), http in any::<bool>(), allowed in any::<bool>(),
+        ) {
+            let text = |index: usize| Text::of(&texts[index]);
+            let record = Record::Decision(Decision {
+                unix_ms,
+                request: text(0),
+                subaccount: text(1),
+                caller: text(2),
+                system: text(3),
+                method: http.then(|| text(4)),
+                path: http.then(|| text(5)),
+                outcome: if allowed {
+                    Outcome::Allowed { rule: text(6) }
+                } else {
+                    Outcome::Denied { reason: text(6) }
+                },
+                version,
+            });
+            let mut out = b"before".to_vec();
+            write_body(&record, &mut out);
+            prop_assert!(!out.contains(&b'\n'));
+            prop_assert_eq!(out.strip_prefix(b"before").unwrap(), as_serde_writes(&record));
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The seam between those who judge or act and those who keep records of it.
+
+use crate::record::Record;
+
+/// Takes records in. Called in the path of a request: it must not wait.
+pub trait Sink: Send + Sync {
+    /// Which decisions it wants; the others are not even put together.
+    fn level(&self) -> Level;
+
+    /// Takes one in.
+    ///
+    /// # Errors
+    /// [`Unrecorded`] when it is lost, and what is not recorded shall not happen.
+    fn record(&self, record: &Record<'_>) -> Result<(), Unrecorded>;
+
+    /// Whether nothing can be recorded for good at the moment, and what is not recorded shall not happen.
+    fn is_closed(&self) -> bool {
+        false
+    }
+
+    /// The body of the decision about the request of this id, if it is still at hand.
+    fn recent(&self, request: &str) -> Option<Vec<u8>> {
+        let _ = request;
+        None
+    }
+
+    /// What it says of itself in a node's status.
+    fn facts(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+}
+
+/// Which decisions are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "closed: none, the denied ones, all"
+)]
+pub enum Level {
+    /// None; other records are.
+    Off,
+    /// Denials.
+    Denied,
+    /// Denials and grants.
+    All,
+}
+
+/// A record was lost, and what it told of must not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "there is nothing more to say")]
+pub struct Unrecorded;
