@@ -1,45 +1,23 @@
 //! What became of each judged request: a record for whoever keeps records, and the last denials.
 //!
-//! The seam at which audit is attached. Records are `audit`'s types, are never filtered by a log level,
-//! and go to one [`Sink`], which writes, chains and keeps them; none is attached by default. The last
-//! denials are kept in memory for `status`.
+//! Records are `audit`'s types, are never filtered by a log level, and go to one [`Sink`], which writes, chains and
+//! keeps them. Where that fails closed, a grant that cannot be recorded is none. The last denials are kept in memory
+//! for `status`.
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use adit_audit::{Decision, Outcome, Record, Text};
+use adit_audit::{Decision, Level, Outcome, Record, Sink, Text, Unrecorded};
 use adit_policy::{Denial, Permit, Request};
 use adit_proto::connect::Request as Connect;
+use adit_proto::refusal::Refusal;
 use adit_runtime::clock;
 use parking_lot::Mutex;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::limits::DENIALS_KEPT;
-
-/// Takes records in. Called on the shards, in the path of a request: it must not wait.
-pub trait Sink: Send + Sync {
-    /// Which decisions it wants; the others are not even put together.
-    fn level(&self) -> Level;
-
-    /// Takes one in.
-    fn record(&self, record: &Record<'_>);
-}
-
-/// Which decisions are recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "closed: none, the denied ones, all"
-)]
-pub enum Level {
-    /// None; other records are.
-    Off,
-    /// Denials.
-    Denied,
-    /// Denials and grants.
-    All,
-}
 
 /// Where decisions go.
 pub(crate) struct Decisions {
@@ -69,13 +47,29 @@ impl Decisions {
     }
 
     /// A request was granted. Costs nothing unless somebody keeps grants.
-    pub(crate) fn granted(&self, connect: &Connect<'_>, request: &Request<'_>, permit: &Permit) {
-        if let Some(sink) = self.wanted(Level::All) {
-            let outcome = Outcome::Allowed {
-                rule: Text::of(permit.rule()),
-            };
-            record(sink, connect, request, outcome, permit.version());
+    ///
+    /// # Errors
+    /// [`Unrecorded`]: it must not be served.
+    pub(crate) fn granted(
+        &self,
+        connect: &Connect<'_>,
+        request: &Request<'_>,
+        permit: &Permit,
+    ) -> Result<(), Unrecorded> {
+        let Some(sink) = self.wanted(Level::All) else {
+            return Ok(());
+        };
+        if sink.is_closed() {
+            let reason = Text::of(Refusal::AuditUnavailable.reason());
+            let outcome = Outcome::Denied { reason };
+            // That it was refused is worth a place in the queue, if there is one.
+            let _ = record(sink, connect, request, outcome, permit.version());
+            return Err(Unrecorded);
         }
+        let outcome = Outcome::Allowed {
+            rule: Text::of(permit.rule()),
+        };
+        record(sink, connect, request, outcome, permit.version())
     }
 
     /// A request was denied by the snapshot of this version.
@@ -91,7 +85,8 @@ impl Decisions {
             let outcome = Outcome::Denied {
                 reason: Text::of(reason),
             };
-            record(sink, connect, request, outcome, version);
+            // Denied it is, whether that is recorded or not.
+            let _ = record(sink, connect, request, outcome, version);
         }
         let denied = Denied {
             id: connect.id.to_string(),
@@ -111,8 +106,40 @@ impl Decisions {
     /// Anything else that is recorded, such as a push of rules.
     pub(crate) fn note(&self, record: &Record<'_>) {
         if let Some(sink) = &self.sink {
-            sink.record(record);
+            // What it tells of has happened.
+            let _ = sink.record(record);
         }
+    }
+
+    /// Whether acts must be refused, because they could not be recorded.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sink.as_ref().is_some_and(|sink| sink.is_closed())
+    }
+
+    /// What was decided about the request of this id, if it is still at hand.
+    pub(crate) fn why(&self, id: &str) -> Option<Value> {
+        let recorded = self.sink.as_ref().and_then(|sink| sink.recent(id));
+        if let Some(why) = recorded.and_then(|body| told(&body)) {
+            return Some(why);
+        }
+        let denials = self.denials.lock();
+        let denied = denials.iter().find(|denied| denied.id == id)?;
+        Some(json!({
+            "request": denied.request,
+            "id": denied.id,
+            "caller": denied.caller,
+            "subaccount": denied.subaccount,
+            "outcome": "denied",
+            "reason": denied.reason,
+            "text": denied.text,
+            "version": denied.version,
+            "unix_ms": denied.unix_s.saturating_mul(1000),
+        }))
+    }
+
+    /// What the keeper of records says of itself; null without one.
+    pub(crate) fn facts(&self) -> Value {
+        self.sink.as_ref().map_or(Value::Null, |sink| sink.facts())
     }
 
     /// The last denials, newest first.
@@ -144,9 +171,12 @@ fn record(
     request: &Request<'_>,
     outcome: Outcome<'_>,
     version: u64,
-) {
+) -> Result<(), Unrecorded> {
     let id = connect.id.to_string();
-    let system = format!("{}:{}", connect.host, connect.port);
+    let mut system = String::with_capacity(connect.host.len() + 6);
+    system.push_str(connect.host);
+    // Writing to a String cannot fail.
+    let _ = write!(system, ":{}", connect.port);
     let (method, path) = match request {
         Request::Http { method, path, .. } => (Some(Text::of(*method)), Some(Text::of(*path))),
         Request::Tcp { .. } | _ => (None, None),
@@ -161,7 +191,34 @@ fn record(
         path,
         outcome,
         version,
-    }));
+    }))
+}
+
+/// A recorded decision, as an answer.
+fn told(body: &[u8]) -> Option<Value> {
+    let object = [b"{", body].concat();
+    let Ok(Record::Decision(decision)) = serde_json::from_slice(&object) else {
+        return None;
+    };
+    let system = &decision.system;
+    let request = match (&decision.method, &decision.path) {
+        (Some(method), Some(path)) => format!("{method} http://{system}{path}"),
+        _ => format!("tcp://{system}"),
+    };
+    let (outcome, key, why) = match &decision.outcome {
+        Outcome::Allowed { rule } => ("allowed", "rule", rule),
+        Outcome::Denied { reason } => ("denied", "reason", reason),
+    };
+    Some(json!({
+        "request": request,
+        "id": decision.request,
+        "caller": decision.caller,
+        "subaccount": decision.subaccount,
+        "outcome": outcome,
+        key: why,
+        "version": decision.version,
+        "unix_ms": decision.unix_ms,
+    }))
 }
 
 #[cfg(test)]
@@ -176,6 +233,7 @@ mod tests {
 
     struct Kept {
         level: Level,
+        is_closed: bool,
         lines: Mutex<Vec<String>>,
     }
 
@@ -184,19 +242,43 @@ mod tests {
             self.level
         }
 
-        fn record(&self, record: &Record<'_>) {
+        fn record(&self, record: &Record<'_>) -> Result<(), Unrecorded> {
             let Record::Decision(decision) = record else {
-                return;
+                return Ok(());
             };
             let path = decision.path.as_ref().unwrap();
             self.lines.lock().push(format!(
                 "{path} {:?} by {}",
                 decision.outcome, decision.version
             ));
+            Ok(())
+        }
+
+        fn is_closed(&self) -> bool {
+            self.is_closed
+        }
+
+        fn recent(&self, request: &str) -> Option<Vec<u8>> {
+            let record = Record::Decision(Decision {
+                unix_ms: 5,
+                request: Text::of(request),
+                subaccount: Text::of("acme"),
+                caller: Text::of("app"),
+                system: Text::of("erp.virtual:80"),
+                method: Some(Text::of("GET")),
+                path: Some(Text::of("/a")),
+                outcome: Outcome::Allowed {
+                    rule: Text::of("/a"),
+                },
+                version: 7,
+            });
+            let mut body = Vec::new();
+            adit_audit::write_body(&record, &mut body);
+            (request == "1").then_some(body)
         }
     }
 
-    fn ask(decisions: &Decisions, path: &str) {
+    fn ask(decisions: &Decisions, path: &str) -> Result<(), Unrecorded> {
         let snapshot = Snapshot::new(7, RULES.to_owned()).unwrap();
         let connect = Connect {
             protocol: Protocol::Http,
@@ -216,7 +298,10 @@ mod tests {
         };
         match snapshot.decide(&request) {
             Ok(permit) => decisions.granted(&connect, &request, &permit),
-            Err(denial) => decisions.denied(&connect, &request, &denial, 7),
+            Err(denial) => {
+                decisions.denied(&connect, &request, &denial, 7);
+                Ok(())
+            }
         }
     }
 
@@ -225,12 +310,13 @@ mod tests {
         for (level, expected) in [(Level::Off, 0), (Level::Denied, 1), (Level::All, 2)] {
             let sink = Arc::new(Kept {
                 level,
+                is_closed: false,
                 lines: Mutex::default(),
             });
             let attached: Arc<dyn Sink> = Arc::<Kept>::clone(&sink);
             let decisions = Decisions::new(Some(attached));
-            ask(&decisions, "/b");
-            ask(&decisions, "/a");
+            ask(&decisions, "/b").unwrap();
+            ask(&decisions, "/a").unwrap();
             let lines = sink.lines.lock();
             assert_eq!(lines.len(), expected, "{lines:?}");
             let all = lines.join("\n");
@@ -250,9 +336,9 @@ mod tests {
     #[test]
     fn a_denial_is_kept_with_its_explanation_and_a_grant_is_not() {
         let decisions = Decisions::new(None);
-        ask(&decisions, "/a");
+        ask(&decisions, "/a").unwrap();
         assert!(decisions.denials().is_empty());
-        ask(&decisions, "/b");
+        ask(&decisions, "/b").unwrap();
         let list = decisions.denials();
         assert_eq!(list.len(), 1);
         assert_eq!((list[0].reason, list[0].version), ("resource-denied", 7));
@@ -263,15 +349,60 @@ mod tests {
     #[test]
     fn the_last_place_is_used_and_then_the_oldest_falls_out() {
         let decisions = Decisions::new(None);
-        ask(&decisions, "/oldest");
+        ask(&decisions, "/oldest").unwrap();
         for _ in 1..DENIALS_KEPT {
-            ask(&decisions, "/b");
+            ask(&decisions, "/b").unwrap();
         }
         let last = |decisions: &Decisions| decisions.denials().last().unwrap().request.clone();
         assert_eq!(decisions.denials().len(), DENIALS_KEPT);
         assert_eq!(last(&decisions), "GET http://erp.virtual:80/oldest");
-        ask(&decisions, "/newest");
+        ask(&decisions, "/newest").unwrap();
         assert_eq!(decisions.denials().len(), DENIALS_KEPT);
         assert_eq!(last(&decisions), "GET http://erp.virtual:80/b");
+    }
+
+    #[test]
+    fn where_nothing_can_be_recorded_a_grant_is_none_if_grants_are_recorded_and_that_is_told() {
+        for level in [Level::Denied, Level::All] {
+            let sink = Arc::new(Kept {
+                level,
+                is_closed: true,
+                lines: Mutex::default(),
+            });
+            let attached: Arc<dyn Sink> = Arc::<Kept>::clone(&sink);
+            let decisions = Decisions::new(Some(attached));
+            assert!(decisions.is_closed());
+            assert_eq!(ask(&decisions, "/a").is_err(), level == Level::All);
+            let lines = sink.lines.lock().join("\n");
+            assert_eq!(lines.contains("audit-unavailable"), level == Level::All);
+            assert!(!lines.contains("Allowed"), "{lines}");
+        }
+    }
+
+    #[test]
+    fn what_was_decided_is_told_from_the_records_or_else_from_the_last_denials() {
+        let sink: Arc<dyn Sink> = Arc::new(Kept {
+            level: Level::All,
+            is_closed: false,
+            lines: Mutex::default(),
+        });
+        let decisions = Decisions::new(Some(sink));
+        let why = decisions.why("1").unwrap();
+        assert_eq!(why["request"], "GET http://erp.virtual:80/a");
+        assert_eq!(
+            (&why["outcome"], &why["rule"]),
+            (&json!("allowed"), &json!("/a"))
+        );
+        assert_eq!(
+            (&why["caller"], &why["unix_ms"]),
+            (&json!("app"), &json!(5))
+        );
+        ask(&decisions, "/b").unwrap();
+        let why = decisions.why(&RequestId([1; 16]).to_string()).unwrap();
+        assert_eq!(
+            (&why["outcome"], &why["reason"]),
+            (&json!("denied"), &json!("resource-denied"))
+        );
+        assert_eq!(decisions.why("2"), None);
     }
 }

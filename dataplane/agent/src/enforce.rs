@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use adit_audit::Unrecorded;
 use adit_manifest::Stamp;
 use adit_policy::{DenialReason, Permit, Request, Snapshot};
 use adit_proto::connect::Request as Connect;
@@ -36,8 +37,9 @@ pub(crate) fn judge(
     };
     match in_force.snapshot.decide(request) {
         Ok(permit) => {
+            let recorded = shard.shared.decisions.granted(connect, request, &permit);
+            recorded.map_err(|Unrecorded| Refusal::AuditUnavailable)?;
             shard.counters.granted();
-            shard.shared.decisions.granted(connect, request, &permit);
             Ok((permit, in_force))
         }
         Err(denial) => {

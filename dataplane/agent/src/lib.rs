@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod backend;
-pub mod decisions;
+mod decisions;
 mod enforce;
 mod limits;
 mod live;

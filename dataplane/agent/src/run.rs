@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 
+use adit_audit::Sink;
 use adit_mux::Budget;
+use adit_recorder::{Recorder, Who};
 use adit_runtime::admin::Doors;
 use adit_runtime::drain::{Drain, Phase};
 use adit_runtime::housekeeping::{Handle, Housekeeping, Signal};
@@ -20,7 +22,7 @@ use adit_transport::dial::Dialler;
 use adit_transport::link::mux_settings;
 use arc_swap::ArcSwapOption;
 
-use crate::decisions::{Decisions, Sink};
+use crate::decisions::Decisions;
 use crate::limits::{MAILBOX_MAX, WINDOW_BUDGET_BYTES};
 use crate::metrics::{Counters, FAMILIES, SystemLabels};
 use crate::settings::Settings;
@@ -37,6 +39,7 @@ pub struct Agent {
     housekeeping: Handle,
     threads: Vec<JoinHandle<std::io::Result<()>>>,
     addresses: Addresses,
+    recorder: Arc<Recorder>,
     // Last: it writes what the others had to say.
     _logging: logging::Logging,
 }
@@ -68,30 +71,20 @@ impl StartError {
 }
 
 impl Agent {
-    /// Opens the admin doors, reads the last good rules and starts the threads. Tunnels come up later,
-    /// or are tried for ever.
+    /// Opens the admin doors, begins to record, reads the last good rules and starts the threads. Tunnels come up
+    /// later, or are tried for ever.
     ///
     /// # Errors
-    /// When the state folder or an admin address cannot be had, a driver or a thread cannot be started.
+    /// When the state folder, the audit folder or an admin address cannot be had, a driver or a thread cannot be
+    /// started.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
-        Self::start_with(settings, None)
-    }
-
-    /// As [`start`](Self::start), with records of decisions and pushes going to `sink`.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn start_recording(settings: Settings, sink: Arc<dyn Sink>) -> Result<Self, StartError> {
-        Self::start_with(settings, Some(sink))
-    }
-
-    fn start_with(settings: Settings, sink: Option<Arc<dyn Sink>>) -> Result<Self, StartError> {
         let logging = logging::start(&settings.logging).map_err(StartError::new)?;
         adit_runtime::metrics::install().map_err(StartError::new)?;
         adit_runtime::metrics::describe(FAMILIES);
         let choice =
             shard::choose(std::env::var("ADITD_DRIVER").ok().as_deref()).map_err(StartError)?;
         let store = Store::new(Folder::claim(&settings.state).map_err(StartError)?);
+        let recorder = record(&settings)?;
         let doors =
             Doors::open(&settings.admin).map_err(|error| StartError(format!("admin: {error}")))?;
         let addresses = Addresses {
@@ -103,7 +96,8 @@ impl Agent {
         Counters::snapshot_in_force(rules.as_ref());
 
         let housekeeping = Housekeeping::start("housekeeping").map_err(StartError::new)?;
-        let (shared, receivers) = share(settings, &housekeeping, choice, journal, sink)?;
+        let sink: Arc<dyn Sink> = Arc::<Recorder>::clone(&recorder);
+        let (shared, receivers) = share(settings, &housekeeping, choice, journal, Some(sink))?;
         shared.in_force.store(rules.map(Arc::new));
         let intake = Arc::new(Intake::new(Arc::clone(&shared), store, signers));
         let status = Arc::new(Status {
@@ -138,6 +132,7 @@ impl Agent {
             housekeeping,
             threads,
             addresses,
+            recorder,
             _logging: logging,
         })
     }
@@ -192,6 +187,7 @@ impl Agent {
                 Err(_panic) => code = ExitCode::FAILURE,
             }
         }
+        self.recorder.stop();
         tracing::info!("agent down");
         self.housekeeping.shutdown();
         code
@@ -204,6 +200,15 @@ impl fmt::Debug for Agent {
             .field("addresses", &self.addresses)
             .finish_non_exhaustive()
     }
+}
+
+fn record(settings: &Settings) -> Result<Arc<Recorder>, StartError> {
+    let who = Who {
+        node: settings.name.clone(),
+        software: concat!("aditd ", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    // One more than shards: pushes are recorded by housekeeping.
+    Recorder::start(settings.audit.clone(), &who, settings.shards + 1).map_err(StartError::new)
 }
 
 pub(crate) type Inboxes = Vec<Receiver<Message>>;

@@ -47,6 +47,8 @@ pub struct Settings {
     pub signing_keys: Option<Vec<PublicKey>>,
     /// How backends are spoken to.
     pub backend: BackendSettings,
+    /// How records of decisions and pushes are kept.
+    pub audit: adit_recorder::Settings,
     /// Admin endpoint.
     pub admin: admin::Settings,
     /// Log.
@@ -139,6 +141,7 @@ impl Settings {
 
         let signing_keys = read_signing_keys(&root.section("rules"));
         let backend = read_backend(&root.section("backend"));
+        let audit = adit_recorder::Settings::read(&root.section("audit"), state.join("audit"));
         let admin = admin::Settings::read(&root.section("admin"));
         let logging = logging::Settings::read(&root.section("log"));
         let cores = u64::try_from(shard::cores()).unwrap_or(1).min(SHARDS_MAX);
@@ -171,6 +174,7 @@ impl Settings {
             streams_max,
             signing_keys,
             backend,
+            audit,
             admin,
             logging,
             shards,

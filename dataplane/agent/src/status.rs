@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use adit_policy::OwnedRequest;
+use adit_proto::connect::RequestId;
 use adit_runtime::admin::{AdminRequest, AdminResponse, BoxFuture, Node};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -42,6 +43,7 @@ impl Node for Status {
                 "systems": rules.snapshot.table().rules().systems.len(),
                 "unusable": rules.trust.problems(),
             })),
+            "audit": shared.decisions.facts(),
             "streams": shared.streams.load(Ordering::Relaxed),
             "failures": shared.journal.entries(),
             "denials": shared.decisions.denials().into_iter().take(DENIALS_SHOWN).collect::<Vec<_>>(),
@@ -75,7 +77,7 @@ impl Node for Status {
     }
 
     fn paths(&self) -> &[&'static str] {
-        &[RULES, EXPLAIN]
+        &[RULES, EXPLAIN, WHY]
     }
 
     fn handle(&self, request: AdminRequest) -> BoxFuture<'_, Option<AdminResponse>> {
@@ -83,6 +85,7 @@ impl Node for Status {
             match request.path.as_str() {
                 RULES => Some(self.rules(request).await),
                 EXPLAIN => Some(self.explain(&request)),
+                WHY => Some(self.why(&request)),
                 _ => None,
             }
         })
@@ -122,6 +125,32 @@ impl Status {
                 }
             }
             _ => AdminResponse::method_not_allowed("GET, HEAD, PUT"),
+        }
+    }
+
+    // Callers and paths are nobody's business but the operator's.
+    fn why(&self, request: &AdminRequest) -> AdminResponse {
+        if !request.trusted {
+            return AdminResponse::untrusted();
+        }
+        if !matches!(request.method.as_str(), "GET" | "HEAD") {
+            return AdminResponse::method_not_allowed("GET, HEAD");
+        }
+        let Some(id) = request
+            .query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("id="))
+            .filter(|id| id.parse::<RequestId>().is_ok())
+        else {
+            return AdminResponse::text(400, "ask with ?id=<request id>, 32 hexadecimal digits\n");
+        };
+        match self.shared.decisions.why(id) {
+            Some(why) => AdminResponse::json(200, &why),
+            None => AdminResponse::text(
+                404,
+                "nothing is at hand about this request; grants are only with audit.level \"all\", and older ones \
+                 `adit audit query` may find\n",
+            ),
         }
     }
 
@@ -185,6 +214,7 @@ impl Question {
 
 const RULES: &str = "/rules";
 const EXPLAIN: &str = "/explain";
+const WHY: &str = "/why";
 /// Denials in `/status`: what fits a screen.
 const DENIALS_SHOWN: usize = 32;
 

@@ -105,6 +105,12 @@ impl Intake {
 
     async fn take_in(&self, file: String, text: String) -> Result<Ack, Nack> {
         let _turn = self.turn.lock().await;
+        if self.shared.decisions.is_closed() {
+            return Err(Nack::one(
+                "audit",
+                "audit records cannot be written, and what is not recorded is refused here; `adit status` says why",
+            ));
+        }
         let old = self.shared.in_force.load_full();
         let push = Push {
             store: Arc::clone(&self.store),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use adit_audit::Sink;
 use adit_policy::Snapshot;
 use adit_proto::connect::{Protocol, Request as Connect, RequestId, Response};
 use adit_proto::hello::{Hello, VERSION, Welcome};
@@ -42,6 +43,16 @@ impl World {
         rules: &str,
         change: impl FnOnce(&mut BackendSettings),
     ) -> Self {
+        Self::recording(driver, rules, change, None).await
+    }
+
+    /// As [`new`](Self::new), with decisions going to `sink`.
+    pub(crate) async fn recording(
+        driver: Driver,
+        rules: &str,
+        change: impl FnOnce(&mut BackendSettings),
+        sink: Option<Arc<dyn Sink>>,
+    ) -> Self {
         let (client, server) = certificates();
         let housekeeping = Housekeeping::start("test").unwrap();
         let mut settings = settings(client);
@@ -55,7 +66,7 @@ impl World {
             &housekeeping,
             choice,
             Arc::new(Journal::new()),
-            None,
+            sink,
         )
         .unwrap();
         let shard = Rc::new(Shard::new(0, Arc::clone(&shared)));
@@ -336,6 +347,16 @@ pub(crate) fn settings(tls: adit_tls::ClientSettings) -> Settings {
             idle_timeout: Duration::from_secs(15),
             pool_max: 64,
             tls_roots: TlsRoots::System,
+        },
+        audit: adit_recorder::Settings {
+            level: adit_audit::Level::Denied,
+            folder: PathBuf::new(),
+            segment_bytes: 1 << 20,
+            segment_age: Duration::from_secs(3600),
+            keep_bytes: 1 << 30,
+            keep_age: Duration::from_secs(86_400),
+            spool_bytes: 1 << 20,
+            when_unwritable: adit_recorder::WhenUnwritable::Spool,
         },
         admin: admin::Settings::default(),
         logging: logging::Settings::default(),

@@ -102,6 +102,8 @@ refusals! {
         "The location ID cannot be read; it may only contain URI-safe characters.";
     NoSnapshot = 25, "no-snapshot", 503, 1,
         "The agent has no rules in force yet.";
+    AuditUnavailable = 26, "audit-unavailable", 503, 1,
+        "The agent cannot record requests at the moment and serves none that it cannot record; try again.";
 
     // What the rules say.
     SystemUnknown = 40, "system-unknown", 403, 2,

@@ -104,6 +104,7 @@ impl Handle {
         Ok(Signals {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
+            _file_size: unix::signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
             asked: false,
         })
     }
@@ -140,6 +141,8 @@ impl std::error::Error for Stopped {}
 pub struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
+    // Taken over so that a limit of file sizes (ulimit -f) makes a write fail and does not end the process.
+    _file_size: unix::Signal,
     asked: bool,
 }
 
