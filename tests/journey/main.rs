@@ -5,6 +5,7 @@
     reason = "a test fails by panicking; its helpers are as much test as it is"
 )]
 
+mod audit;
 mod backends;
 mod bulk;
 mod changes;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{demo, pki, rules, serve, status, token};
+use crate::{audit, demo, pki, rules, serve, status, token};
 
 /// Reach systems in a private network without opening one inbound port there.
 #[derive(Debug, Parser)]
@@ -31,9 +31,10 @@ pub(crate) struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done; for `rules explain`: allowed; for `rules plan`: no change
-   1  failed; for `rules explain`: denied; for `rules test`: a test failed
+   1  failed; for `rules explain`: denied; for `rules test`: a test failed; for `audit verify`: broken
    2  the command line is wrong
-   3  for `rules plan`: changes; for `rules import`: imported, and something needs a look
+   3  for `rules plan`: changes; for `rules import`: imported, and something needs a look; for
+      `audit verify`: whole, but its end is not proven
   78  a rule or configuration file is wrong, or a test in it fails
 
 Results go to standard output, everything else to standard error.";
@@ -43,6 +44,10 @@ pub(crate) enum Command {
     /// Import, check, test, explain, plan and push rule sets
     #[command(subcommand)]
     Rules(rules::Command),
+
+    /// Look for, verify and export the audit records of a node
+    #[command(subcommand)]
+    Audit(audit::Command),
 
     /// Show what a node says about itself
     Status(status::Args),

@@ -44,6 +44,11 @@ impl Failure {
         }
     }
 
+    /// The answer is yes with a doubt, and was printed.
+    pub(crate) fn doubt() -> Self {
+        Self::changes()
+    }
+
     /// The command line asks for what cannot be.
     pub(crate) fn usage(message: impl Display) -> Self {
         Self::new(Code::Usage, message)

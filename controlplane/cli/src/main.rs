@@ -13,6 +13,7 @@ mod output;
 mod private_key;
 mod safe_file;
 
+mod audit;
 mod demo;
 mod pki;
 mod rules;
@@ -43,6 +44,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Rules(command) => in_runtime(rules::run(command, output)),
         Command::Serve(args) => serve::run(args, output),
+        Command::Audit(command) => audit::run(command, output),
         Command::Status(args) => in_runtime(status::run(args, output)),
         Command::Pki(command) => pki::run(command, output),
         Command::Token(command) => token::run(command, output),

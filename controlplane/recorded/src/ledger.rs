@@ -159,7 +159,13 @@ impl Ledger {
         match record {
             Record::Decision(decision) => self.decision(&decision),
             Record::Gap(gap) => facts.lost = facts.lost.saturating_add(gap.lost),
-            Record::Started(_) | Record::RulesPushed(_) | Record::Act(_) | Record::Stopped(_) => {}
+            Record::Started(_)
+            | Record::RulesPushed(_)
+            | Record::Act(_)
+            | Record::Recovered(_)
+            | Record::Checkpoint(_)
+            | Record::SegmentRemoved(_)
+            | Record::Stopped(_) => {}
         }
         Ok(())
     }

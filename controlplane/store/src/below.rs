@@ -30,8 +30,7 @@ impl Below {
     }
 
     fn inner_key(&self, key: &Key) -> Result<Key, Error> {
-        Key::new(format!("{}{key}", self.prefix.as_str()))
-            .map_err(|error| self.unfit(&error))
+        Key::new(format!("{}{key}", self.prefix.as_str())).map_err(|error| self.unfit(&error))
     }
 
     fn inner_prefix(&self, prefix: &Prefix) -> Result<Prefix, Error> {
@@ -69,7 +68,9 @@ impl Store for Below {
     fn get<'a>(&'a self, key: &'a Key) -> Pending<'a, Option<Entry>> {
         Box::pin(async move {
             let found = self.store.get(&self.inner_key(key)?).await?;
-            found.map(|entry| outer_entry(&self.prefix, entry)).transpose()
+            found
+                .map(|entry| outer_entry(&self.prefix, entry))
+                .transpose()
         })
     }
 

@@ -5,8 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod agrees;
-mod bearer;
+mod audit;
 mod authority;
+mod bearer;
 mod http;
 mod importer;
 mod input;
@@ -20,8 +21,9 @@ mod tls;
 mod token;
 
 pub use agrees::policy_agrees;
-pub use bearer::bearer;
+pub use audit::audit;
 pub use authority::authority;
+pub use bearer::bearer;
 pub use http::{http_body, http_request_head, http_response_head};
 pub use importer::import_scc;
 pub use manifest::manifest;
@@ -39,6 +41,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const ALL: &[Target] = &[
     ("bearer", bearer),
     ("authority", authority),
+    ("audit", audit),
     ("connect", connect),
     ("hello", hello),
     ("http_body", http_body),
