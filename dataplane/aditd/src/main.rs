@@ -1,7 +1,7 @@
 //! The data-plane program: `aditd gateway|agent|check`.
 //!
-//! Reads the configuration, raises the limit of descriptors, starts the role and ends with its exit code.
-//! What a role does is its crate's.
+//! Reads the configuration, enrols where that is asked for, raises the limit of descriptors, starts the role and ends
+//! with its exit code. What a role does is its crate's.
 #![forbid(unsafe_code)]
 
 use std::fmt::Display;
@@ -11,6 +11,10 @@ use std::process::ExitCode;
 
 use adit_runtime::settings::{EXIT_CONFIG, Problems};
 use clap::{Parser, Subcommand, ValueEnum};
+
+mod enrol;
+
+use enrol::EnrolArguments;
 
 /// adit's data plane: the gateway in the cloud, or the agent in the private network.
 #[derive(Debug, Parser)]
@@ -36,12 +40,16 @@ enum Command {
         /// The configuration file, TOML
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        #[command(flatten)]
+        enrol: EnrolArguments,
     },
     /// Serve as the on-premise end: tunnels out, requests judged by the rules in force
     Agent {
         /// The configuration file, TOML
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        #[command(flatten)]
+        enrol: EnrolArguments,
     },
     /// Read a configuration file, name everything that is wrong with it, and start nothing
     Check {
@@ -64,8 +72,14 @@ enum Role {
 fn main() -> ExitCode {
     die_of_any_panic();
     match Arguments::parse().command {
-        Command::Gateway { config } => gateway(&config),
-        Command::Agent { config } => agent(&config),
+        Command::Gateway { config, enrol } => {
+            let enrolment = adit_gateway::Settings::read_enrolment;
+            before(&config, &enrol, enrolment).unwrap_or_else(|| gateway(&config))
+        }
+        Command::Agent { config, enrol } => {
+            let enrolment = adit_agent::Settings::read_enrolment;
+            before(&config, &enrol, enrolment).unwrap_or_else(|| agent(&config))
+        }
         Command::Check { role, config } => check(role, &config),
     }
 }
@@ -78,6 +92,26 @@ fn die_of_any_panic() {
         report(info);
         std::process::abort();
     }));
+}
+
+// What is done before a role starts; an exit code where that was all.
+fn before(
+    config: &Path,
+    enrol: &EnrolArguments,
+    read: impl FnOnce(&Path) -> Result<adit_subscription::Enrolment, Problems>,
+) -> Option<ExitCode> {
+    let url = enrol.url()?;
+    let enrolment = match read(config) {
+        Ok(enrolment) => enrolment,
+        Err(problems) => return Some(misconfigured(&problems)),
+    };
+    match enrol.run(&enrolment, url) {
+        Ok(told) => {
+            say(&told);
+            enrol.is_all().then_some(ExitCode::SUCCESS)
+        }
+        Err(why) => Some(failed(&why)),
+    }
 }
 
 fn gateway(config: &Path) -> ExitCode {

@@ -10,6 +10,7 @@ use adit_manifest::Stamp;
 use adit_policy::{DenialReason, Permit, Request, Snapshot};
 use adit_proto::connect::Request as Connect;
 use adit_proto::refusal::Refusal;
+use adit_runtime::clock;
 
 use crate::backend::trust::Trust;
 use crate::shard::Shard;
@@ -32,6 +33,10 @@ pub(crate) fn judge(
     connect: &Connect<'_>,
     request: &Request<'_>,
 ) -> Result<(Permit, Arc<InForce>), Refusal> {
+    let control = shard.shared.control.as_ref();
+    if control.is_some_and(|control| control.is_beyond_horizon(clock::recent())) {
+        return Err(Refusal::RulesStale);
+    }
     let Some(in_force) = shard.shared.in_force.load_full() else {
         return Err(Refusal::NoSnapshot);
     };

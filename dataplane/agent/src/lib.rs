@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod control;
 mod decisions;
 mod enforce;
 mod limits;

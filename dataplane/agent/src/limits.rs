@@ -32,6 +32,10 @@ pub(crate) const TUNNEL_HELD: Duration = Duration::from_secs(5);
 /// two round trips. Default 100 ms.
 pub(crate) const DRAIN_GRACE: Duration = Duration::from_millis(100);
 
+/// Within which time the tunnels of a renewed certificate take the places of the old ones, spread evenly. Default 2 s:
+/// handshakes cost both ends, and an old certificate counts for half of its life more.
+pub(crate) const RENEWED_SPREAD: Duration = Duration::from_secs(2);
+
 /// How often facts of a tunnel are copied to `status`. Default 1 s.
 pub(crate) const FACTS_EVERY: Duration = Duration::from_secs(1);
 

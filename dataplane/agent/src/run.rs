@@ -18,14 +18,16 @@ use adit_runtime::journal::Journal;
 use adit_runtime::mailbox::{Receiver, mailbox};
 use adit_runtime::resolve::Resolver;
 use adit_runtime::{clock, logging, shard};
+use adit_subscription::{Facts, Subscription};
 use adit_transport::dial::Dialler;
 use adit_transport::link::mux_settings;
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
+use crate::control::Subscribed;
 use crate::decisions::Decisions;
 use crate::limits::{MAILBOX_MAX, WINDOW_BUDGET_BYTES};
 use crate::metrics::{Counters, FAMILIES, SystemLabels};
-use crate::settings::Settings;
+use crate::settings::{SOFTWARE, Settings};
 use crate::shard::{Message, Shard, Shared};
 use crate::signers::Signers;
 use crate::snapshot_store::{Folder, Store};
@@ -102,9 +104,18 @@ impl Agent {
         let intake = Arc::new(Intake::new(Arc::clone(&shared), store, signers));
         let status = Arc::new(Status {
             shared: Arc::clone(&shared),
-            intake,
+            intake: Arc::clone(&intake),
             since_unix: clock::unix_now(),
         });
+        if let Some(control) = shared.control.clone() {
+            adit_runtime::metrics::describe(adit_subscription::metrics::FAMILIES);
+            let subscribed = Subscribed {
+                shared: Arc::clone(&shared),
+                intake,
+                status: Arc::clone(&status),
+            };
+            drop(housekeeping.spawn(async move { control.run(&subscribed).await }));
+        }
         drop(housekeeping.spawn(async move {
             if let Err(error) = doors.serve(status).await {
                 tracing::error!(%error, "admin endpoint ended");
@@ -221,6 +232,18 @@ pub(crate) fn share(
     journal: Arc<Journal>,
     sink: Option<Arc<dyn Sink>>,
 ) -> Result<(Arc<Shared>, Inboxes), StartError> {
+    let instance = fastrand::u128(..);
+    let control = settings
+        .control
+        .map(|control| {
+            let facts = Facts {
+                software: SOFTWARE.to_owned(),
+                instance: format!("{instance:032x}"),
+            };
+            Subscription::open(control, settings.proxy.clone(), facts).map(Arc::new)
+        })
+        .transpose()
+        .map_err(StartError)?;
     let mut mailboxes = Vec::with_capacity(settings.shards);
     let mut receivers = Vec::with_capacity(settings.shards);
     for _ in 0..settings.shards {
@@ -233,11 +256,11 @@ pub(crate) fn share(
         name: settings.name,
         subaccount: settings.subaccount,
         location: settings.location,
-        instance: fastrand::u128(..).to_be_bytes(),
+        instance: instance.to_be_bytes(),
         gateways: settings.gateways,
         tunnels: settings.tunnels,
         dialler: Dialler {
-            tls: settings.tls,
+            tls: Arc::new(ArcSwap::from_pointee(settings.tls)),
             mux: mux_settings(
                 settings.streams_max,
                 Arc::new(Budget::new(WINDOW_BUDGET_BYTES)),
@@ -259,6 +282,7 @@ pub(crate) fn share(
         drain_limit: settings.drain,
         journal,
         choice,
+        control,
     });
     Ok((shared, receivers))
 }

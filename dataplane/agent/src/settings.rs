@@ -7,7 +7,8 @@ use adit_manifest::PublicKey;
 use adit_proto::check_location;
 use adit_runtime::settings::{Document, Problems, Section};
 use adit_runtime::{admin, logging, shard};
-use adit_tls::{ClientSettings, Credentials, Role, Roots};
+use adit_subscription::{Control, Enrolment, Subscription};
+use adit_tls::{ClientSettings, Credentials, Role, RoleName, Roots};
 use adit_transport::backoff::{CAP_DEFAULT, CAP_MAX};
 use adit_transport::proxy::Proxy;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
@@ -43,8 +44,11 @@ pub struct Settings {
     pub retry_cap: Duration,
     /// Streams a tunnel may carry at once.
     pub streams_max: usize,
-    /// Whose signature a push must bear; `None`: whoever opens the admin socket may push.
+    /// Whose signature a push must bear; `None`: whoever opens the admin socket may push. With a control plane, as it
+    /// said last.
     pub signing_keys: Option<Vec<PublicKey>>,
+    /// The control plane, if the agent has one.
+    pub control: Option<Control>,
     /// How backends are spoken to.
     pub backend: BackendSettings,
     /// How records of decisions and pushes are kept.
@@ -120,26 +124,44 @@ impl Settings {
         Self::from_document(Document::read(path)?)
     }
 
+    /// What `path` says about enrolling, for an agent that has no identity yet. The rest is not looked at.
+    ///
+    /// # Errors
+    /// All that is wrong with that, a line each.
+    pub fn read_enrolment(path: &Path) -> Result<Enrolment, Problems> {
+        let document = Document::read(path)?;
+        let location = read_location(&document);
+        let (control, _none) = read_identity(&document, location.as_deref(), false);
+        let proxy = read_proxy(&document.root().section("tunnel"));
+        document.finish_in_part()?;
+        let Some(control) = control else {
+            unreachable!("a missing section is a problem where it is needed");
+        };
+        Ok(Enrolment {
+            role: RoleName::Agent,
+            folder: control.identity,
+            proxy,
+            location,
+            software: SOFTWARE.to_owned(),
+        })
+    }
+
     fn from_document(document: Document) -> Result<Self, Problems> {
         let root = document.root();
         let agent = root.section("agent");
-        let location = agent.string("location", Some(""));
-        if let Err(error) = check_location(&location) {
-            agent.problem("location", &error.to_string());
-        }
+        let location = read_location(&document);
         let state = agent.path("state", "agent/state");
         let drain = agent.duration("drain", secs(30), secs(0)..=secs(3600));
 
         let tunnel = root.section("tunnel");
         let gateways = read_gateways(&tunnel);
         let tunnels = read_tunnels(&tunnel);
-        let tls = read_tls(&tunnel);
+        let (control, identity) = read_identity(&document, location.as_deref(), true);
         let proxy = read_proxy(&tunnel);
         let connect_timeout = tunnel.duration("connect_timeout", secs(5), millis(100)..=secs(60));
         let retry_cap = tunnel.duration("retry_cap", CAP_DEFAULT, millis(100)..=CAP_MAX);
         let streams_max = size(tunnel.integer("streams_max", 16_384, 1..=1_000_000));
 
-        let signing_keys = read_signing_keys(&root.section("rules"));
         let backend = read_backend(&root.section("backend"));
         let audit = adit_recorder::Settings::read(&root.section("audit"), state.join("audit"));
         let admin = admin::Settings::read(&root.section("admin"));
@@ -155,7 +177,9 @@ impl Settings {
             tls,
             subaccount,
             name,
-        }) = tls
+            location,
+            signing_keys,
+        }) = identity
         else {
             unreachable!("no identity is returned together with a problem");
         };
@@ -173,6 +197,7 @@ impl Settings {
             retry_cap,
             streams_max,
             signing_keys,
+            control,
             backend,
             audit,
             admin,
@@ -180,6 +205,69 @@ impl Settings {
             shards,
         })
     }
+}
+
+fn read_location(document: &Document) -> Option<String> {
+    let agent = document.root().section("agent");
+    let location = agent.string_opt("location")?;
+    if let Err(error) = check_location(&location) {
+        agent.problem("location", &error.to_string());
+    }
+    Some(location)
+}
+
+// The control plane, and who we are: by the folder of the identity where there is one.
+fn read_identity(
+    document: &Document,
+    location: Option<&str>,
+    is_enrolled: bool,
+) -> (Option<Control>, Option<Identity>) {
+    let root = document.root();
+    let agent = root.section("agent");
+    let tunnel = root.section("tunnel");
+    let rules = root.section("rules");
+    let section = root.section("control");
+    let folder = agent.path("identity", "agent/identity");
+    let Some(control) = Control::read(&section, folder, true) else {
+        if agent.has("identity") {
+            agent.problem(
+                "identity",
+                "is for an agent with a control plane; add [control] or delete it",
+            );
+        }
+        if !is_enrolled {
+            section.problem(
+                "urls",
+                "to enrol, add the section [control] with urls = [\"https://cp1:7420\"]",
+            );
+            return (None, None);
+        }
+        let signing_keys = read_signing_keys(&rules);
+        let identity = read_tls(&tunnel).map(|identity| Identity {
+            location: location.unwrap_or_default().to_owned(),
+            signing_keys,
+            ..identity
+        });
+        return (None, identity);
+    };
+    for key in ["certificate", "key", "roots"] {
+        if tunnel.has(key) {
+            tunnel.problem(
+                key,
+                "delete it: with [control] the identity is in the folder agent.identity",
+            );
+        }
+    }
+    if rules.has("signing_keys") {
+        rules.problem(
+            "signing_keys",
+            "delete it: with [control] the control plane says whose signature counts",
+        );
+    }
+    let identity = is_enrolled
+        .then(|| enrolled(&agent, &control, location))
+        .flatten();
+    (Some(control), identity)
 }
 
 fn read_gateways(section: &Section<'_>) -> Vec<Gateway> {
@@ -216,6 +304,45 @@ struct Identity {
     tls: ClientSettings,
     subaccount: String,
     name: String,
+    location: String,
+    signing_keys: Option<Vec<PublicKey>>,
+}
+
+// Who we are by the folder of the identity.
+fn enrolled(agent: &Section<'_>, control: &Control, location: Option<&str>) -> Option<Identity> {
+    let problem = |why: &str| agent.problem("identity", why);
+    let found = Subscription::look(&control.identity)
+        .map_err(|why| problem(&why))
+        .ok()?;
+    if let Some(location) = location
+        && location != found.location()
+    {
+        agent.problem(
+            "location",
+            &format!(
+                "the control plane has this agent at `{}`; delete the key",
+                found.location()
+            ),
+        );
+        return None;
+    }
+    let tls = adit_tls::client(found.credentials(), found.roots())
+        .map_err(|error| problem(&error.to_string()))
+        .ok()?;
+    let Role::Agent { subaccount, name } = &found.id().role else {
+        problem("is no agent's");
+        return None;
+    };
+    let keys = public_keys(found.trust().signing_keys.as_bytes())
+        .map_err(|why| problem(&format!("signing keys: {why}")))
+        .ok()?;
+    Some(Identity {
+        subaccount: subaccount.clone(),
+        name: name.clone(),
+        location: found.location().to_owned(),
+        signing_keys: Some(keys),
+        tls,
+    })
 }
 
 fn read_tls(section: &Section<'_>) -> Option<Identity> {
@@ -258,11 +385,13 @@ fn read_tls(section: &Section<'_>) -> Option<Identity> {
             subaccount: subaccount.clone(),
             name: name.clone(),
             tls: tls.clone(),
+            location: String::new(),
+            signing_keys: None,
         }),
-        Role::Gateway { .. } => {
+        Role::Gateway { .. } | Role::Control { .. } => {
             section.problem(
                 "certificate",
-                "is a gateway's; issue one with `adit pki issue`",
+                "is no agent's; issue one with `adit pki issue`",
             );
             None
         }
@@ -290,17 +419,23 @@ fn read_signing_keys(section: &Section<'_>) -> Option<Vec<PublicKey>> {
 }
 
 fn read_public_keys(path: &Path) -> Result<Vec<PublicKey>, String> {
+    let text = std::fs::read(path).map_err(|error| error.to_string())?;
+    let keys = public_keys(&text)?;
+    if keys.is_empty() {
+        return Err("holds no `PUBLIC KEY` in PEM; make one with `adit pki signer`".to_owned());
+    }
+    Ok(keys)
+}
+
+/// The public keys in a PEM text; there may be none.
+pub(crate) fn public_keys(text: &[u8]) -> Result<Vec<PublicKey>, String> {
     let mut keys = Vec::new();
-    let found = SubjectPublicKeyInfoDer::pem_file_iter(path).map_err(|error| error.to_string())?;
-    for der in found {
+    for der in SubjectPublicKeyInfoDer::pem_slice_iter(text) {
         if keys.len() == SIGNING_KEYS_MAX {
             return Err(format!("holds more than {SIGNING_KEYS_MAX} keys"));
         }
         let der = der.map_err(|error| error.to_string())?;
         keys.push(PublicKey::from_spki(&der).map_err(|error| error.to_string())?);
-    }
-    if keys.is_empty() {
-        return Err("holds no `PUBLIC KEY` in PEM; make one with `adit pki signer`".to_owned());
     }
     Ok(keys)
 }
@@ -333,6 +468,8 @@ const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
+/// Name and version, as peers are told.
+pub(crate) const SOFTWARE: &str = concat!("adit-agent/", env!("CARGO_PKG_VERSION"));
 /// Threads that may be configured.
 const SHARDS_MAX: u64 = 256;
 

@@ -17,6 +17,8 @@ use adit_runtime::local::{Gate, Notify, Once};
 use adit_runtime::mailbox::{Inbox, Sender};
 use adit_runtime::resolve::Resolver;
 use adit_runtime::shard::Choice;
+use adit_subscription::Subscription;
+use adit_tls::Roots;
 use adit_transport::Link;
 use adit_transport::dial::Dialler;
 use arc_swap::ArcSwapOption;
@@ -57,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) drain_limit: Duration,
     pub(crate) journal: Arc<Journal>,
     pub(crate) choice: Choice,
+    pub(crate) control: Option<Arc<Subscription>>,
 }
 
 /// What a shard is told.
@@ -65,6 +68,10 @@ pub(crate) enum Message {
     Tunnel { gateway: usize, number: usize },
     /// Other rules are in force: judge what runs by them.
     Rules,
+    /// Another certificate is ours: dial anew, and drain what was dialled with the old one.
+    Renewed,
+    /// Others are trusted: cut tunnels to whom no longer is.
+    Trust(Roots),
     /// The process drains: look at its phase.
     Drain,
 }
@@ -80,6 +87,10 @@ pub(crate) struct Shard {
     pub(crate) draining: Once,
     /// Tunnels that are being dialled.
     pub(crate) dialling: Gate,
+    /// Happens when what is dialled from now on has another certificate; then there is a new one.
+    renewed: RefCell<Rc<Once>>,
+    /// Whom to trust, once that has changed.
+    trusted: RefCell<Option<Roots>>,
     busy: Cell<usize>,
     quiet: Notify,
     // Drained: the next look at the drain ends this shard.
@@ -103,6 +114,8 @@ impl Shard {
             links: RefCell::default(),
             draining: Once::new(),
             dialling: Gate::new(DIALS_MAX),
+            renewed: RefCell::new(Rc::new(Once::new())),
+            trusted: RefCell::default(),
             busy: Cell::new(0),
             quiet: Notify::new(),
             drained: Cell::new(false),
@@ -177,6 +190,8 @@ impl Shard {
                     let shard = Rc::clone(&self);
                     monoio::spawn(async move { shard.judge_again().await });
                 }
+                Message::Renewed => self.renew(),
+                Message::Trust(roots) => self.trust(roots),
                 Message::Drain => {
                     self.draining.happen();
                     if self.drained.get() || self.shared.drain.phase() == Phase::Cut {
@@ -186,6 +201,32 @@ impl Shard {
                     let shard = Rc::clone(&self);
                     monoio::spawn(async move { shard.finish().await });
                 }
+            }
+        }
+    }
+
+    /// Happens with the next change of our certificate.
+    pub(crate) fn renewed(&self) -> Rc<Once> {
+        Rc::clone(&self.renewed.borrow())
+    }
+
+    /// Whether the peer of `link` no longer counts.
+    pub(crate) fn is_revoked(&self, link: &Link) -> bool {
+        let trusted = self.trusted.borrow();
+        let leaf = &link.peer().identity.leaf;
+        trusted.as_ref().is_some_and(|roots| roots.is_revoked(leaf))
+    }
+
+    fn renew(&self) {
+        self.renewed.replace(Rc::new(Once::new())).happen();
+    }
+
+    fn trust(&self, roots: Roots) {
+        self.trusted.replace(Some(roots));
+        for link in self.all_links() {
+            if self.is_revoked(&link) {
+                tracing::warn!(gateway = %link.peer().identity.id, "tunnel cut: the gateway's certificate is revoked");
+                monoio::spawn(async move { link.close().await });
             }
         }
     }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use adit_manifest::{PublicKey, Refused, Stamp, is_document, verify};
+use arc_swap::ArcSwapOption;
 
 use crate::enforce::InForce;
 use crate::settings::Settings;
@@ -12,8 +13,8 @@ use crate::settings::Settings;
 /// The keys that count here, and the audience that this agent is.
 #[derive(Clone, Debug)]
 pub(crate) struct Signers {
-    /// `None` where no key was named.
-    keys: Option<Arc<[PublicKey]>>,
+    /// `None` where no key was named. Shared by all clones.
+    keys: Arc<ArcSwapOption<Vec<PublicKey>>>,
     audience: Arc<str>,
 }
 
@@ -33,9 +34,14 @@ pub(crate) struct Pushed<'a> {
 impl Signers {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
-            keys: settings.signing_keys.as_deref().map(Arc::from),
+            keys: Arc::new(ArcSwapOption::from_pointee(settings.signing_keys.clone())),
             audience: format!("{}/{}", settings.subaccount, settings.location).into(),
         }
+    }
+
+    /// From now on these keys count and no others; with none of them nothing does.
+    pub(crate) fn count_only(&self, keys: Vec<PublicKey>) {
+        self.keys.store(Some(Arc::new(keys)));
     }
 
     /// Takes `text` apart, and holds it against what is in force.
@@ -47,7 +53,8 @@ impl Signers {
         text: &'a str,
         in_force: Option<&InForce>,
     ) -> Result<Pushed<'a>, Refused> {
-        let signers = match &self.keys {
+        let keys = self.keys.load_full();
+        let signers = match &keys {
             Some(keys) => adit_manifest::Signers::Keys(keys),
             None if is_document(text.as_bytes()) => adit_manifest::Signers::Anybody,
             None => {

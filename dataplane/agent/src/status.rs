@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use adit_policy::OwnedRequest;
 use adit_proto::connect::RequestId;
 use adit_runtime::admin::{AdminRequest, AdminResponse, BoxFuture, Node};
+use adit_runtime::clock;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -44,6 +45,7 @@ impl Node for Status {
                 "unusable": rules.trust.problems(),
             })),
             "audit": shared.decisions.facts(),
+            "control": shared.control.as_ref().map(|control| control.status()),
             "streams": shared.streams.load(Ordering::Relaxed),
             "failures": shared.journal.entries(),
             "denials": shared.decisions.denials().into_iter().take(DENIALS_SHOWN).collect::<Vec<_>>(),
@@ -68,6 +70,10 @@ impl Node for Status {
         }
         if self.shared.in_force.load().is_none() {
             reasons.push("no rules in force; push some with `adit rules push`".to_owned());
+        }
+        let control = self.shared.control.as_ref();
+        if control.is_some_and(|control| control.is_beyond_horizon(clock::now())) {
+            reasons.push("no control plane was heard for longer than control.horizon".to_owned());
         }
         if reasons.is_empty() {
             Ok(())

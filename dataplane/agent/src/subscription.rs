@@ -46,7 +46,7 @@ pub(crate) struct Ack {
 /// Why a push changed nothing, a line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Nack {
-    why: &'static str,
+    pub(crate) why: &'static str,
     pub(crate) problems: Vec<String>,
 }
 
@@ -75,6 +75,11 @@ impl Intake {
             signers,
             turn: Mutex::new(()),
         }
+    }
+
+    /// Whose signature counts.
+    pub(crate) fn signers(&self) -> &Signers {
+        &self.signers
     }
 
     /// Puts `text` in force. `file` is its name in messages.

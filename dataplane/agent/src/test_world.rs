@@ -341,6 +341,7 @@ pub(crate) fn settings(tls: adit_tls::ClientSettings) -> Settings {
         retry_cap: Duration::from_secs(10),
         streams_max: 16_384,
         signing_keys: None,
+        control: None,
         backend: BackendSettings {
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::ZERO,

@@ -19,10 +19,12 @@ use adit_tunnel::Error;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::limits::{DIAL_TURN_WAIT, FACTS_EVERY, TUNNEL_HELD, TUNNELS_AUTO_MAX};
+use crate::limits::{
+    DIAL_TURN_WAIT, DRAIN_GRACE, FACTS_EVERY, RENEWED_SPREAD, TUNNEL_HELD, TUNNELS_AUTO_MAX,
+};
 use crate::metrics::Counters;
 use crate::serve;
-use crate::settings::{Gateway, TunnelCount};
+use crate::settings::{Gateway, SOFTWARE, TunnelCount};
 use crate::shard::{Message, Shard, Shared};
 
 /// Asks the shards for the tunnels that are wanted before any gateway has answered.
@@ -80,11 +82,15 @@ async fn keep(shard: Rc<Shard>, place: Place) {
         facts: None,
     };
     let mut last_reason = None;
+    // A tunnel with a certificate that is no longer ours: it carries requests until the next one does.
+    let mut outgoing = None;
     while shared.drain.is_serving() {
         shared.board.place(
             place,
             row(State::Dialling, last_reason.clone(), backoff.failures()),
         );
+        // Before the dial: what changes meanwhile, it does not have.
+        let renewed = shard.renewed();
         let dialling = Box::pin(dial(&shard, gateway));
         let Either::Right(dialled) = either(shard.draining.wait(), dialling).await else {
             break;
@@ -98,7 +104,18 @@ async fn keep(shard: Rc<Shard>, place: Place) {
                     place.gateway,
                     usize::from(link.peer().welcome.shards),
                 );
-                let ended = until_no_longer_open(&shard, &link).await;
+                if let Some((old, old_link)) = outgoing.take() {
+                    retire(&shard, old, old_link);
+                }
+                let waiting = until_no_longer_open(&shard, &link);
+                let Either::Right(ended) = either(renewed.wait(), waiting).await else {
+                    last_reason = Some("the certificate was renewed".to_owned());
+                    outgoing = Some((id, link));
+                    // Not all of them at once.
+                    let wait = RENEWED_SPREAD.mul_f64(fastrand::f64());
+                    either(shard.draining.wait(), adit_runtime::timer::sleep(wait)).await;
+                    continue;
+                };
                 if !shared.drain.is_serving() {
                     break;
                 }
@@ -145,7 +162,7 @@ async fn dial(shard: &Shard, gateway: &Gateway) -> Result<Rc<Link>, DialError> {
         features: 0,
         location: shared.location.clone(),
         instance: shared.instance,
-        software: concat!("adit-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
+        software: SOFTWARE.to_owned(),
     };
     let _turn = turn(&shard.dialling).await;
     let (socket, admitted) = shared
@@ -163,6 +180,22 @@ async fn turn(dialling: &Gate) -> Option<Turn<'_>> {
         Either::Left(turn) => Some(turn),
         Either::Right(()) => None,
     }
+}
+
+// Lets what runs on a tunnel come to its end, and takes nothing new: another tunnel has its place. What runs on longer
+// than the old certificate counts is ended by the gateway.
+fn retire(shard: &Shard, id: u64, link: Rc<Link>) {
+    shard.shared.board.drains(id);
+    monoio::spawn(async move {
+        link.drain();
+        // What was on its way when we said go-away comes within a round trip.
+        let round_trip = link.rtt().unwrap_or_default();
+        adit_runtime::timer::sleep(DRAIN_GRACE + 2 * round_trip).await;
+        while link.streams() > 0 && !link.has_ended() {
+            either(link.ended(), adit_runtime::timer::sleep(FACTS_EVERY)).await;
+        }
+        link.close().await;
+    });
 }
 
 // How long a place waits when its tunnel, after `lasted`, takes nothing new.
@@ -205,6 +238,11 @@ fn up(shard: &Rc<Shard>, place: Place, gateway: &str, link: &Rc<Link>) -> u64 {
         suite = peer.suite, "tunnel up"
     );
 
+    if shard.is_revoked(link) {
+        // It was revoked during the handshake.
+        let link = Rc::clone(link);
+        monoio::spawn(async move { link.close().await });
+    }
     let (accepting, of) = (Rc::clone(link), Rc::clone(shard));
     monoio::spawn(async move {
         while let Some(stream) = accepting.accept().await {

@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 mod authenticate;
+mod control;
 mod directory;
 mod door;
+mod expiry;
 mod listen;
 pub mod metrics;
 mod refuse;

@@ -16,15 +16,17 @@ use adit_runtime::housekeeping::{Handle, Housekeeping, Signal};
 use adit_runtime::journal::Journal;
 use adit_runtime::mailbox::{Receiver, mailbox};
 use adit_runtime::{clock, logging, shard};
+use adit_subscription::{Facts, Subscription};
 use adit_transport::link::mux_settings;
 use adit_transport::listen::{self as sockets, Listener};
 use adit_transport::socket::Leg;
 use arc_swap::ArcSwap;
 use serde_json::json;
 
+use crate::control::Subscribed;
 use crate::directory::Directory;
 use crate::metrics::FAMILIES;
-use crate::settings::{KeySource, Settings};
+use crate::settings::{KeySource, SOFTWARE, Settings};
 use crate::shard::{Message, Shard, Shared};
 use crate::status::Status;
 use crate::{listen, tunnels};
@@ -104,6 +106,18 @@ impl Gateway {
             admin: admin.address(),
         };
 
+        let control = settings
+            .control
+            .map(|control| {
+                let facts = Facts {
+                    software: SOFTWARE.to_owned(),
+                    instance: format!("{:032x}", fastrand::u128(..)),
+                };
+                Subscription::open(control, None, facts).map(Arc::new)
+            })
+            .transpose()
+            .map_err(StartError)?;
+
         let mut mailboxes = Vec::with_capacity(count);
         let mut receivers = Vec::with_capacity(count);
         for _ in 0..count {
@@ -119,7 +133,7 @@ impl Gateway {
                 settings.streams_max,
                 Arc::new(Budget::new(WINDOW_BUDGET_BYTES)),
             ),
-            tls: settings.tls,
+            tls: ArcSwap::from_pointee(settings.tls),
             verifier: ArcSwap::from_pointee(settings.verifier),
             keys_version: AtomicU64::new(0),
             directory: Directory::default(),
@@ -129,6 +143,7 @@ impl Gateway {
             drain_limit: settings.drain,
             journal: Arc::new(Journal::new()),
             choice: choice.clone(),
+            control,
         });
 
         let housekeeping =
@@ -143,6 +158,14 @@ impl Gateway {
             }),
             since_unix: clock::unix_now(),
         });
+        if let Some(control) = shared.control.clone() {
+            adit_runtime::metrics::describe(adit_subscription::metrics::FAMILIES);
+            let subscribed = Subscribed {
+                shared: Arc::clone(&shared),
+                status: Arc::clone(&status),
+            };
+            drop(housekeeping.spawn(async move { control.run(&subscribed).await }));
+        }
         drop(housekeeping.spawn(async move {
             if let Err(error) = admin.serve(status).await {
                 tracing::error!(%error, "admin endpoint ended");

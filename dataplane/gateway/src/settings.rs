@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use adit_runtime::settings::{Document, Problems, Section};
 use adit_runtime::{admin, logging};
-use adit_tls::{Credentials, Roots, ServerSettings};
+use adit_subscription::{Control, Enrolment, Subscription};
+use adit_tls::{Credentials, RoleName, Roots, ServerSettings};
 use adit_token::{Algorithm, KeySet, Settings as TokenSettings, Verifier};
 
 /// All that a gateway needs to know, checked.
@@ -18,6 +19,8 @@ pub struct Settings {
     pub tunnel: SocketAddr,
     /// Certificate, key and the roots that agents are checked against.
     pub tls: ServerSettings,
+    /// The control plane, if the gateway has one.
+    pub control: Option<Control>,
     /// Streams a tunnel may carry at once.
     pub streams_max: usize,
     /// HTTP proxy door.
@@ -95,6 +98,26 @@ pub struct Limits {
 }
 
 impl Settings {
+    /// What `path` says about enrolling, for a gateway that has no identity yet. The rest is not looked at.
+    ///
+    /// # Errors
+    /// All that is wrong with that, a line each.
+    pub fn read_enrolment(path: &Path) -> Result<Enrolment, Problems> {
+        let document = Document::read(path)?;
+        let (control, _none) = read_identity(&document, false);
+        document.finish_in_part()?;
+        let Some(control) = control else {
+            unreachable!("a missing section is a problem where it is needed");
+        };
+        Ok(Enrolment {
+            role: RoleName::Gateway,
+            folder: control.identity,
+            proxy: None,
+            location: None,
+            software: SOFTWARE.to_owned(),
+        })
+    }
+
     /// Reads and checks `path`.
     ///
     /// # Errors
@@ -108,7 +131,7 @@ impl Settings {
 
         let tunnel = root.section("tunnel");
         let tunnel_address = tunnel.address("listen", Some("0.0.0.0:8443"));
-        let tls = read_tls(&tunnel);
+        let (control, tls) = read_identity(&document, true);
         let streams_max = size(tunnel.integer("streams_max", 16_384, 1..=1_000_000));
         let handshake = tunnel.duration("handshake_timeout", secs(5), millis(100)..=secs(60));
         let tunnels_per_agent_max = size(tunnel.integer("tunnels_per_agent_max", 64, 1..=1024));
@@ -140,6 +163,7 @@ impl Settings {
             name,
             tunnel: tunnel_address,
             tls,
+            control,
             streams_max,
             http: http_address,
             socks5: socks_address,
@@ -162,6 +186,52 @@ impl Settings {
             drain,
         })
     }
+}
+
+// The control plane, and who we are: by the folder of the identity where there is one.
+fn read_identity(
+    document: &Document,
+    is_enrolled: bool,
+) -> (Option<Control>, Option<ServerSettings>) {
+    let root = document.root();
+    let gateway = root.section("gateway");
+    let tunnel = root.section("tunnel");
+    let section = root.section("control");
+    let folder = gateway.path("identity", "gateway/identity");
+    let Some(control) = Control::read(&section, folder, false) else {
+        if gateway.has("identity") {
+            gateway.problem(
+                "identity",
+                "is for a gateway with a control plane; add [control] or delete it",
+            );
+        }
+        if !is_enrolled {
+            section.problem(
+                "urls",
+                "to enrol, add the section [control] with urls = [\"https://cp1:7420\"]",
+            );
+            return (None, None);
+        }
+        return (None, read_tls(&tunnel));
+    };
+    for key in ["certificate", "key", "roots"] {
+        if tunnel.has(key) {
+            tunnel.problem(
+                key,
+                "delete it: with [control] the identity is in the folder gateway.identity",
+            );
+        }
+    }
+    let tls = is_enrolled
+        .then(|| {
+            let found = Subscription::look(&control.identity)?;
+            adit_tls::server(found.credentials(), found.roots()).map_err(|error| error.to_string())
+        })
+        .transpose()
+        .map_err(|why| gateway.problem("identity", &why))
+        .ok()
+        .flatten();
+    (Some(control), tls)
 }
 
 fn door(section: &Section<'_>, default: &str) -> Option<SocketAddr> {
@@ -250,3 +320,6 @@ const fn secs(n: u64) -> Duration {
 const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
+
+/// Name and version, as peers are told.
+pub(crate) const SOFTWARE: &str = concat!("adit-gateway/", env!("CARGO_PKG_VERSION"));

@@ -13,6 +13,8 @@ use adit_runtime::journal::Journal;
 use adit_runtime::local::Once;
 use adit_runtime::mailbox::{Inbox, Sender};
 use adit_runtime::shard::Choice;
+use adit_subscription::Subscription;
+use adit_tls::Roots;
 use adit_token::{Caller, Verifier};
 use adit_transport::Link;
 use adit_transport::accept::Admitted;
@@ -22,14 +24,14 @@ use foldhash::fast::RandomState;
 use crate::directory::{Directory, Entry};
 use crate::metrics::Counters;
 use crate::settings::Limits;
-use crate::{listen, tunnels};
+use crate::{expiry, listen, tunnels};
 
 /// What all shards of the process share. Nothing in it is on the byte path.
 pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) limits: Limits,
     pub(crate) mux: adit_mux::Settings,
-    pub(crate) tls: adit_tls::ServerSettings,
+    pub(crate) tls: ArcSwap<adit_tls::ServerSettings>,
     pub(crate) verifier: ArcSwap<Verifier>,
     // Rises with every change of keys: what was verified before no longer counts.
     pub(crate) keys_version: AtomicU64,
@@ -41,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) drain_limit: Duration,
     pub(crate) journal: Arc<Journal>,
     pub(crate) choice: Choice,
+    pub(crate) control: Option<Arc<Subscription>>,
 }
 
 /// What one shard says to another, and housekeeping to all.
@@ -64,6 +67,8 @@ pub(crate) enum Message {
         socket: TcpStream,
         asked: Box<SocksAsked>,
     },
+    /// Others are trusted: cut tunnels of whom no longer is.
+    Trust(Roots),
     /// The process drains: look at its phase.
     Drain,
 }
@@ -83,6 +88,10 @@ pub(crate) struct Shard {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) links: RefCell<HashMap<u64, Rc<Link>, RandomState>>,
+    /// When the certificates of the tunnels' agents end, as far as looked at, in seconds since 1970.
+    pub(crate) until: RefCell<HashMap<u64, u64, RandomState>>,
+    /// Whom to trust, once that has changed.
+    pub(crate) trusted: RefCell<Option<Roots>>,
     pub(crate) tokens: RefCell<adit_token::cache::Cache>,
     pub(crate) tokens_version: Cell<u64>,
     pub(crate) counters: Counters,
@@ -102,6 +111,8 @@ impl Shard {
             index,
             shared,
             links: RefCell::default(),
+            until: RefCell::default(),
+            trusted: RefCell::default(),
             tokens: RefCell::new(adit_token::cache::Cache::new(TOKENS_CACHED_MAX)),
             tokens_version: Cell::new(0),
             counters: Counters::new(),
@@ -126,6 +137,9 @@ impl Shard {
 
     /// Serves messages until the process has drained.
     pub(crate) async fn run(self: Rc<Self>, mut inbox: Inbox<Message>) {
+        if self.shared.control.is_some() {
+            monoio::spawn(expiry::watch(Rc::clone(&self)));
+        }
         loop {
             match inbox.next().await {
                 Message::Tunnel {
@@ -140,6 +154,7 @@ impl Shard {
                     tries,
                 } => listen::http::adopt(&self, socket, peer, input, tries),
                 Message::Socks { socket, asked } => listen::socks5::adopt(&self, socket, *asked),
+                Message::Trust(roots) => expiry::trust(&self, roots),
                 Message::Drain => {
                     self.draining.happen();
                     if self.shared.drain.phase() == Phase::Cut {

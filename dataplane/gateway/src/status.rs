@@ -44,6 +44,7 @@ impl Node for Status {
                 "open": entry.is_open(),
                 "age_s": clock::unix_now().saturating_sub(entry.since_unix),
             })).collect::<Vec<_>>(),
+            "control": self.shared.control.as_ref().map(|control| control.status()),
             "failures": self.shared.journal.entries(),
         })
     }

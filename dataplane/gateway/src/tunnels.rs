@@ -17,6 +17,7 @@ use adit_transport::socket::Leg;
 use adit_transport::{Link, Socket};
 
 use crate::directory::{Entry, Registration};
+use crate::expiry;
 use crate::metrics::Counters;
 use crate::shard::{Message, Shard};
 
@@ -50,9 +51,10 @@ pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
 async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
     let shared = &shard.shared;
     let mut placed = None;
+    let tls = shared.tls.load_full();
     let opened = accept::open(
         &socket,
-        &shared.tls,
+        &tls,
         shared.mux.clone(),
         shared.limits.handshake,
         |identity, hello| {
@@ -197,6 +199,7 @@ pub(crate) fn adopt(
 fn run(shard: &Rc<Shard>, socket: Socket, admitted: Admitted, entry: Arc<Entry>) {
     let link = Link::start(admitted.tunnel, socket, admitted.leftover);
     shard.links.borrow_mut().insert(entry.id, Rc::clone(&link));
+    expiry::check(shard, &link);
     entry.run();
     shard.counters.tunnels.increment(1.0);
     shard.counters.tunnels_opened.increment(1);

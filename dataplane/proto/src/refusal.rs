@@ -104,6 +104,8 @@ refusals! {
         "The agent has no rules in force yet.";
     AuditUnavailable = 26, "audit-unavailable", 503, 1,
         "The agent cannot record requests at the moment and serves none that it cannot record; try again.";
+    RulesStale = 27, "rules-stale", 503, 1,
+        "The agent has not heard from its control plane for longer than it may act on its rules.";
 
     // What the rules say.
     SystemUnknown = 40, "system-unknown", 403, 2,

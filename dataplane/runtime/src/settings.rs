@@ -84,6 +84,14 @@ impl Document {
     /// When there is at least one.
     pub fn finish(self) -> Result<(), Problems> {
         self.report_unknown(self.toml.as_table(), "");
+        self.finish_in_part()
+    }
+
+    /// As [`finish`](Self::finish), for whoever asked for some of the keys only: what nobody asked for is no problem.
+    ///
+    /// # Errors
+    /// When there is at least one problem with what was asked for.
+    pub fn finish_in_part(self) -> Result<(), Problems> {
         let Self { file, ledger, .. } = self;
         let Ledger {
             mut problems,

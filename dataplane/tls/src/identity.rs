@@ -9,9 +9,9 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// A SPIFFE ID of one of adit's two forms:
-/// `spiffe://<trust-domain>/subaccount/<id>/agent/<name>` and
-/// `spiffe://<trust-domain>/gateway/<name>`.
+/// A SPIFFE ID of one of adit's three forms:
+/// `spiffe://<trust-domain>/subaccount/<id>/agent/<name>`,
+/// `spiffe://<trust-domain>/gateway/<name>` and `spiffe://<trust-domain>/control/<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SpiffeId {
@@ -25,7 +25,7 @@ pub struct SpiffeId {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(
     clippy::exhaustive_enums,
-    reason = "a tunnel has two ends; a third role must be looked at everywhere"
+    reason = "a tunnel has two ends; a further role must be looked at everywhere"
 )]
 pub enum Role {
     /// The on-premise end. It may serve this subaccount and no other.
@@ -40,6 +40,11 @@ pub enum Role {
         /// Which gateway.
         name: String,
     },
+    /// A server of the control plane. It belongs at no end of a tunnel.
+    Control {
+        /// Which server.
+        name: String,
+    },
 }
 
 /// A role without its names: what one end expects the other to be.
@@ -50,6 +55,8 @@ pub enum RoleName {
     Agent,
     /// The cloud end.
     Gateway,
+    /// A server of the control plane.
+    Control,
 }
 
 /// Whose key the handshake has proven.
@@ -111,6 +118,7 @@ impl SpiffeId {
         let mut next = || segments.next().map(check_segment).transpose();
         let role = match (next()?, next()?, next()?, next()?, next()?) {
             (Some("gateway"), Some(name), None, None, None) => Role::Gateway { name: name.into() },
+            (Some("control"), Some(name), None, None, None) => Role::Control { name: name.into() },
             (Some("subaccount"), Some(subaccount), Some("agent"), Some(name), None) => {
                 Role::Agent {
                     subaccount: subaccount.into(),
@@ -119,7 +127,7 @@ impl SpiffeId {
             }
             _ => {
                 return Err(IdentityError::NotAnId(
-                    "path must be /subaccount/<id>/agent/<name> or /gateway/<name>",
+                    "path must be /subaccount/<id>/agent/<name>, /gateway/<name> or /control/<name>",
                 ));
             }
         };
@@ -166,6 +174,7 @@ impl SpiffeId {
         match self.role {
             Role::Agent { .. } => RoleName::Agent,
             Role::Gateway { .. } => RoleName::Gateway,
+            Role::Control { .. } => RoleName::Control,
         }
     }
 
@@ -206,6 +215,7 @@ impl fmt::Display for SpiffeId {
         match &self.role {
             Role::Agent { subaccount, name } => write!(f, "/subaccount/{subaccount}/agent/{name}"),
             Role::Gateway { name } => write!(f, "/gateway/{name}"),
+            Role::Control { name } => write!(f, "/control/{name}"),
         }
     }
 }
@@ -231,6 +241,7 @@ impl fmt::Display for RoleName {
         f.write_str(match self {
             Self::Agent => "agent",
             Self::Gateway => "gateway",
+            Self::Control => "control plane",
         })
     }
 }
@@ -331,6 +342,7 @@ mod tests {
         for text in [
             "spiffe://a/subaccount/b/agent/c",
             "spiffe://a.b-c_9/gateway/X.y",
+            "spiffe://a/control/cp-1",
         ] {
             assert_eq!(SpiffeId::parse(text).unwrap().to_string(), text);
         }
@@ -370,6 +382,9 @@ mod tests {
             "spiffe://d/subaccount//agent/a",
             "spiffe://d/subaccount/s/gateway/a",
             "spiffe://d/agent/a",
+            "spiffe://d/control",
+            "spiffe://d/control/",
+            "spiffe://d/control/a/b",
         ] {
             assert!(refused(text), "{text:?}");
         }

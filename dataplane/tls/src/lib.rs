@@ -11,20 +11,24 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod control;
 mod error;
 mod handshake;
 mod identity;
 mod keys;
+mod leaf;
 mod limits;
 mod post_handshake;
 mod record;
 mod records;
 mod settings;
 
+pub use control::{CONTROL_ALPN, control_client, pinned_client, spki_sha256};
 pub use error::{Error, Fault};
 pub use handshake::{Established, Handshake, Progress};
 pub use identity::{IdentityError, PeerIdentity, Role, RoleName, SpiffeId};
 pub use keys::Suite;
+pub use leaf::Leaf;
 pub use limits::{
     HANDSHAKE_BYTES_MAX, HANDSHAKE_MESSAGE_BYTES_MAX, HANDSHAKE_RECORDS_MAX, Limits,
     SEAL_RECORDS_MAX,

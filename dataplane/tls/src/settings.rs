@@ -3,6 +3,7 @@
 //! TLS 1.3 only, certificates on both sides, `adit/1` as application protocol, no resumption, no
 //! early data. Reading the files, and reloading them, is the caller's work.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use crate::identity::{IdentityError, RoleName, SpiffeId};
 use crate::keys::Suite;
+use crate::leaf::Leaf;
 use crate::limits::Limits;
 
 /// The application protocol both sides must agree on (RFC 7301).
@@ -28,15 +30,16 @@ pub const ALPN: &[u8] = b"adit/1";
 
 /// Our certificate chain and the key of its leaf.
 pub struct Credentials {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: PrivateKeyDer<'static>,
     id: SpiffeId,
 }
 
 /// The certificates at which the peer's chain may end.
 #[derive(Clone, Debug)]
 pub struct Roots {
-    store: Arc<RootCertStore>,
+    pub(crate) store: Arc<RootCertStore>,
+    revoked: Arc<BTreeSet<String>>,
 }
 
 /// What tests change and programs leave alone.
@@ -113,7 +116,7 @@ pub fn client_with(
     credentials.id.expect_role(RoleName::Agent)?;
     let provider = options.provider();
     let verifier = GatewayVerifier {
-        roots: Arc::clone(&roots.store),
+        roots: roots.clone(),
         trust_domain: credentials.id.trust_domain.clone(),
         algorithms: provider.signature_verification_algorithms,
     };
@@ -163,6 +166,7 @@ pub fn server_with(
     .map_err(SettingsError::Verifier)?;
     let verifier = AgentVerifier {
         chain,
+        roots: roots.clone(),
         trust_domain: credentials.id.trust_domain.clone(),
     };
     let mut config = ServerConfig::builder_with_details(provider, Arc::clone(&options.clock))
@@ -236,7 +240,35 @@ impl Roots {
         }
         Ok(Self {
             store: Arc::new(store),
+            revoked: Arc::default(),
         })
+    }
+
+    /// The same roots, but certificates with these serial numbers no longer count: lower-case hexadecimal without
+    /// leading zeros, as [`Leaf::serial`](crate::Leaf::serial) is. They take the place of those named before.
+    #[must_use]
+    pub fn with_revoked(mut self, serials: impl IntoIterator<Item = String>) -> Self {
+        self.revoked = Arc::new(serials.into_iter().collect());
+        self
+    }
+
+    /// Whether `certificate` no longer counts. One that cannot be read never counted.
+    #[must_use]
+    pub fn is_revoked(&self, certificate: &CertificateDer<'_>) -> bool {
+        !self.revoked.is_empty()
+            && Leaf::read(certificate).is_ok_and(|leaf| self.revoked.contains(&leaf.serial))
+    }
+
+    pub(crate) fn check_revoked(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Result<(), rustls::Error> {
+        let mut chain = std::iter::once(leaf).chain(intermediates);
+        if chain.any(|certificate| self.is_revoked(certificate)) {
+            return Err(CertificateError::Revoked.into());
+        }
+        Ok(())
     }
 }
 
@@ -262,7 +294,7 @@ impl Options {
         self
     }
 
-    fn provider(&self) -> CryptoProvider {
+    pub(crate) fn provider(&self) -> CryptoProvider {
         let mut provider = rustls::crypto::ring::default_provider();
         provider.cipher_suites = self.suites.iter().copied().map(cipher_suite).collect();
         provider
@@ -315,7 +347,7 @@ impl ServerSettings {
 /// says nothing, because whoever controls the resolver controls it.
 #[derive(Debug)]
 struct GatewayVerifier {
-    roots: Arc<RootCertStore>,
+    roots: Roots,
     trust_domain: String,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -331,11 +363,12 @@ impl ServerCertVerifier for GatewayVerifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         verify_server_cert_signed_by_trust_anchor(
             &ParsedCertificate::try_from(end_entity)?,
-            &self.roots,
+            &self.roots.store,
             intermediates,
             now,
             self.algorithms.all,
         )?;
+        self.roots.check_revoked(end_entity, intermediates)?;
         check_id(end_entity, RoleName::Gateway, &self.trust_domain)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -367,6 +400,7 @@ impl ServerCertVerifier for GatewayVerifier {
 #[derive(Debug)]
 struct AgentVerifier {
     chain: Arc<dyn ClientCertVerifier>,
+    roots: Roots,
     trust_domain: String,
 }
 
@@ -392,6 +426,7 @@ impl ClientCertVerifier for AgentVerifier {
         let verified = self
             .chain
             .verify_client_cert(end_entity, intermediates, now)?;
+        self.roots.check_revoked(end_entity, intermediates)?;
         check_id(end_entity, RoleName::Agent, &self.trust_domain)?;
         Ok(verified)
     }
@@ -419,7 +454,7 @@ impl ClientCertVerifier for AgentVerifier {
     }
 }
 
-fn check_id(
+pub(crate) fn check_id(
     leaf: &CertificateDer<'_>,
     expected: RoleName,
     trust_domain: &str,
@@ -431,7 +466,7 @@ fn check_id(
     checked.map_err(|error| CertificateError::Other(OtherError(Arc::new(error))).into())
 }
 
-fn tls12_is_off() -> rustls::Error {
+pub(crate) fn tls12_is_off() -> rustls::Error {
     rustls::Error::General("tls 1.2 is off".into())
 }
 

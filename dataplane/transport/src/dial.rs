@@ -3,6 +3,7 @@
 //! Trying again, for ever, is the agent's business; so is which gateways there are.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_mux::Settings;
@@ -10,6 +11,7 @@ use adit_proto::hello::Hello;
 use adit_runtime::resolve::Resolver;
 use adit_tls::ClientSettings;
 use adit_tunnel::{Error, Opening, Progress};
+use arc_swap::ArcSwap;
 use rustls_pki_types::ServerName;
 
 use crate::accept::{Admitted, read_some};
@@ -21,8 +23,8 @@ use crate::wire::Wire;
 /// What a dial needs to know.
 #[derive(Clone, Debug)]
 pub struct Dialler {
-    /// Our certificate and whom we trust.
-    pub tls: ClientSettings,
+    /// Our certificate and whom we trust, as of now: each dial takes what is there when it begins.
+    pub tls: Arc<ArcSwap<ClientSettings>>,
     /// The multiplexer's limits.
     pub mux: Settings,
     /// Names to addresses.
@@ -120,7 +122,8 @@ impl Dialler {
         hello: Hello,
     ) -> Result<Admitted, DialError> {
         let broken = |error: std::io::Error| DialError::Broken(error.to_string());
-        let mut opening = Opening::agent(&self.tls, name, hello).map_err(DialError::Opening)?;
+        let mut opening =
+            Opening::agent(&self.tls.load_full(), name, hello).map_err(DialError::Opening)?;
         let mut input = Vec::new();
         let mut output = Vec::new();
         loop {

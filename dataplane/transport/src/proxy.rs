@@ -94,7 +94,10 @@ impl Proxy {
         }
     }
 
-    async fn ask(&self, socket: &Socket, host: &str, port: u16) -> Result<(), String> {
+    /// The request that asks the proxy for a way to `host:port`, for whoever dials by other means than [`Socket`]. It
+    /// holds the password: it is for the wire only.
+    #[must_use]
+    pub fn request(&self, host: &str, port: u16) -> String {
         let authorization = self.basic.as_ref().map_or(String::new(), |basic| {
             format!("Proxy-Authorization: Basic {basic}\r\n")
         });
@@ -103,7 +106,11 @@ impl Proxy {
         } else {
             format!("{host}:{port}")
         };
-        let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n");
+        format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n")
+    }
+
+    async fn ask(&self, socket: &Socket, host: &str, port: u16) -> Result<(), String> {
+        let request = self.request(host, port);
         socket
             .write_all(request.as_bytes())
             .await
@@ -133,7 +140,11 @@ impl fmt::Debug for Proxy {
     }
 }
 
-fn verdict(head: &str) -> Result<(), String> {
+/// What a proxy's answer to [`Proxy::request`], up to its blank line, means.
+///
+/// # Errors
+/// What it says instead of yes, in a form that tells the operator what to do.
+pub fn verdict(head: &str) -> Result<(), String> {
     let line = head.lines().next().unwrap_or_default();
     let mut words = line.splitn(3, ' ');
     let (version, status) = (
@@ -201,7 +212,7 @@ fn percent_decoded(text: &str) -> Result<Vec<u8>, String> {
 }
 
 /// Bytes of a proxy's answer to CONNECT.
-const ANSWER_MAX: usize = 16 * 1024;
+pub const ANSWER_MAX: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

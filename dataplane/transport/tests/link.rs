@@ -68,7 +68,7 @@ async fn world(driver: Driver) -> World {
     let listener = Listener::new(listener, driver, Leg::Tunnel).unwrap();
     let housekeeping = Housekeeping::start("test").unwrap();
     let dialler = Dialler {
-        tls: client,
+        tls: std::sync::Arc::new(arc_swap::ArcSwap::from_pointee(client)),
         mux: adit_mux::Settings::default(),
         resolver: Resolver::new(housekeeping),
         proxy: None,

@@ -1,0 +1,90 @@
+//! What a gateway does for its control plane: it says how it is, answers questions, and takes a new identity in.
+//!
+//! It judges nothing, so there is nothing to push to it. Reaching a control plane, and keeping the identity, is the
+//! room `subscription`'s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_proto::control::{Ack, Answer, Ask, Beat, InForce};
+use adit_runtime::admin::{self, AdminRequest, BoxFuture, Node};
+use adit_runtime::clock;
+use adit_subscription::{Change, Identity, Refused, Subscriber};
+
+use crate::shard::{Message, Shared};
+use crate::status::Status;
+
+/// The gateway, as its subscription sees it.
+pub(crate) struct Subscribed {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) status: Arc<Status>,
+}
+
+impl Subscriber for Subscribed {
+    fn in_force(&self) -> Option<InForce> {
+        None
+    }
+
+    fn push(&self, document: Vec<u8>) -> BoxFuture<'_, Result<Ack, Refused>> {
+        drop(document);
+        Box::pin(std::future::ready(Err(Refused {
+            why: "role",
+            problems: vec!["a gateway takes no rules; push them to agents".to_owned()],
+        })))
+    }
+
+    fn beat(&self) -> Beat {
+        let tunnels = self.shared.directory.all();
+        let streams: usize = tunnels.iter().map(|entry| entry.streams()).sum();
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        Beat {
+            not_ready: self.status.ready().err().unwrap_or_default(),
+            tunnels: count(tunnels.len()),
+            streams: count(streams),
+            certificate_until_unix_s: 0,
+        }
+    }
+
+    fn answer(&self, ask: Ask) -> BoxFuture<'_, Answer> {
+        Box::pin(async move {
+            let request =
+                AdminRequest::made(&ask.method, &ask.path, &ask.query, ask.body.into_bytes());
+            let answer = admin::ask(self.status.as_ref(), request).await;
+            Answer {
+                status: answer.status,
+                body: String::from_utf8_lossy(&answer.body).into_owned(),
+            }
+        })
+    }
+
+    fn identity(&self, identity: &Identity, change: Change) {
+        // Handshakes from here on have it; tunnels that are up rest on the one they were opened with.
+        match adit_tls::server(identity.credentials(), identity.roots()) {
+            Ok(tls) => self.shared.tls.store(Arc::new(tls)),
+            Err(error) => self.failed(&format!("identity: {error}")),
+        }
+        if change == Change::Trust {
+            let shared = Arc::clone(&self.shared);
+            let roots = identity.roots().clone();
+            // Every shard must hear of it, or a revoked agent would go on.
+            tokio::spawn(async move {
+                for mailbox in &shared.mailboxes {
+                    while mailbox.send(Message::Trust(roots.clone())).is_err()
+                        && shared.drain.is_serving()
+                    {
+                        tokio::time::sleep(FULL_MAILBOX_PAUSE).await;
+                    }
+                }
+            });
+        }
+    }
+
+    fn failed(&self, what: &str) {
+        self.shared
+            .journal
+            .record("control", what, clock::unix_now());
+    }
+}
+
+/// Between two tries to leave a message in a full mailbox.
+const FULL_MAILBOX_PAUSE: Duration = Duration::from_millis(5);

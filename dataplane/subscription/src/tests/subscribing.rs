@@ -1,0 +1,441 @@
+//! Hello, beats, pushes, questions, and lines that break.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_proto::control::{Ask, Event, Goodbye};
+use adit_proto::limits::PUSH_BYTES_MAX;
+use adit_runtime::clock;
+use rcgen::ExtendedKeyUsagePurpose;
+
+use super::authority::Authority;
+use super::server::{Guise, Heard, Server};
+use super::world::{Node, Recorder, Told, in_force, run, start};
+use crate::limits::ANSWERS_MAX;
+use crate::subscriber::{Change, Refused};
+
+fn ask(ask: &str, method: &str, path: &str) -> Event {
+    Event::Ask(Ask {
+        ask: ask.to_owned(),
+        method: method.to_owned(),
+        path: path.to_owned(),
+        query: String::new(),
+        body: "question".to_owned(),
+    })
+}
+
+#[test]
+fn a_node_says_who_it_is_and_what_it_has_and_goes_on_saying_how_it_is() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (mut recorder, _told) = Recorder::new();
+        recorder.in_force = Some(in_force(6));
+        let subscription = node.start(&server, recorder);
+        let (hello, serial) = server.hello().await;
+        assert_eq!(hello.location, "berlin");
+        assert_eq!(hello.in_force, Some(in_force(6)));
+        assert_eq!((hello.trust, hello.instance.len()), (1, 32));
+        assert_eq!(serial.as_deref(), Some("a1"));
+        for _ in 0..3 {
+            let beat = server.beat().await;
+            assert_eq!(beat.tunnels, 3);
+            let until = node.identity().leaf().until_unix_s;
+            assert_eq!(beat.certificate_until_unix_s, until);
+        }
+        let status = subscription.status();
+        assert_eq!(status["connected"], true);
+        assert_eq!(status["server"], "cp-1");
+        assert_eq!(status["problems"], serde_json::json!([]));
+    });
+}
+
+#[test]
+fn a_push_is_acked_with_what_is_in_force_and_a_refused_one_nacked_with_its_hash() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, mut told) = Recorder::new();
+        node.start(&server, recorder);
+        server.hello().await;
+        server.say(&Event::Push(b"rules".to_vec()));
+        let ack = server
+            .until(|heard| match heard {
+                Heard::Ack(ack) => Some(ack),
+                _ => None,
+            })
+            .await;
+        assert_eq!(ack.in_force, in_force(7));
+        assert_eq!(told.recv().await, Some(Told::Push(5)));
+    });
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, _told) = Recorder::new();
+        recorder.refusals.lock().push_back(Refused {
+            why: "signature",
+            problems: vec!["nobody signed it".to_owned(); crate::limits::PROBLEMS_MAX + 1],
+        });
+        node.start(&server, recorder);
+        server.hello().await;
+        server.say(&Event::Push(b"rules".to_vec()));
+        let nack = server
+            .until(|heard| match heard {
+                Heard::Nack(nack) => Some(nack),
+                _ => None,
+            })
+            .await;
+        assert_eq!(nack.why, "signature");
+        assert_eq!(nack.problems.len(), 100);
+        // printf rules | sha256sum
+        assert_eq!(
+            nack.document_sha256,
+            "6c621d1a05138a7888d37d9269a9da8e2e11e4aced2f6cfd24b05ab1b9e61bb0"
+        );
+    });
+}
+
+#[test]
+fn a_question_of_the_list_is_answered_and_another_never_reaches_the_role() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, mut told) = Recorder::new();
+        node.start(&server, recorder);
+        server.hello().await;
+        for (method, path, status) in [
+            ("GET", "/status", 200),
+            ("POST", "/explain", 200),
+            ("PUT", "/rules", 403),
+            ("GET", "/metrics", 403),
+            ("POST", "/status", 403),
+            ("GET", "/status/", 403),
+        ] {
+            server.say(&ask("q-1", method, path));
+            let (name, answer) = server
+                .until(|heard| match heard {
+                    Heard::Answer(name, answer) => Some((name, answer)),
+                    _ => None,
+                })
+                .await;
+            assert_eq!((name.as_str(), answer.status), ("q-1", status), "{path}");
+            if status == 200 {
+                assert_eq!(answer.body, "question");
+                assert_eq!(
+                    told.recv().await,
+                    Some(Told::Ask(format!("{method} {path}")))
+                );
+            }
+        }
+        assert!(told.try_recv().is_err());
+    });
+}
+
+#[test]
+fn answers_max_questions_are_answered_at_once_and_the_next_is_told_to_wait() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (mut recorder, mut told) = Recorder::new();
+        recorder.hangs = true;
+        node.start(&server, recorder);
+        server.hello().await;
+        for number in 0..=ANSWERS_MAX {
+            server.say(&ask(&format!("q{number}"), "GET", "/status"));
+        }
+        let (name, answer) = server
+            .until(|heard| match heard {
+                Heard::Answer(name, answer) => Some((name, answer)),
+                _ => None,
+            })
+            .await;
+        assert_eq!((name, answer.status), (format!("q{ANSWERS_MAX}"), 503));
+        for _ in 0..ANSWERS_MAX {
+            assert!(matches!(told.recv().await, Some(Told::Ask(_))));
+        }
+    });
+}
+
+#[test]
+fn an_event_of_an_unknown_kind_is_passed_over() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, mut told) = Recorder::new();
+        node.start(&server, recorder);
+        server.hello().await;
+        server.say_bytes(vec![200, 0, 0, 0, 3, 1, 2, 3]);
+        server.say(&Event::Push(b"x".to_vec()));
+        assert_eq!(told.recv().await, Some(Told::Push(1)));
+    });
+}
+
+#[test]
+fn a_server_that_says_nothing_more_is_left_for_the_next_connection() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, _told) = Recorder::new();
+        let subscription = node.start(&server, recorder);
+        server.hello().await;
+        // Nothing is said: the line counts as dead, although the connection is up.
+        server.hello().await;
+        let status = subscription.status();
+        let failure = status["last_failure"].as_str().unwrap();
+        assert!(failure.contains("silent for 400 ms"), "{failure}");
+        // Beats keep it: heard for longer than the silence that ends it.
+        for _ in 0..12 {
+            server.beat().await;
+            server.say(&Event::Beat);
+        }
+        let again = server
+            .rest()
+            .into_iter()
+            .any(|heard| matches!(heard, Heard::Hello(..)));
+        assert!(!again, "beats were heard");
+    });
+}
+
+#[test]
+fn a_server_that_never_welcomes_is_left_too() {
+    run(async {
+        let mut server = Server::new().await;
+        server.script.lock().welcomes = false;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, _told) = Recorder::new();
+        let subscription = node.start(&server, recorder);
+        server.hello().await;
+        server.hello().await;
+        assert_eq!(subscription.status()["connected"], false);
+    });
+}
+
+#[test]
+fn the_first_address_refuses_and_the_second_is_subscribed_to() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let nobody = format!("https://{}", gone.local_addr().unwrap());
+        drop(gone);
+        let (recorder, _told) = Recorder::new();
+        let subscription = node.subscription(&[nobody, server.url()]);
+        start(&subscription, recorder);
+        server.hello().await;
+    });
+}
+
+#[test]
+fn a_control_plane_that_comes_later_is_found() {
+    run(async {
+        let authority = Arc::new(Authority::new());
+        let node = Node::new(&authority, 1, 3600);
+        let (recorder, _told) = Recorder::new();
+        // Nobody accepts there; the port stays ours.
+        let held = tokio::net::TcpSocket::new_v4().unwrap();
+        held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = held.local_addr().unwrap();
+        let subscription = node.subscription(&[format!("https://{address}")]);
+        start(&subscription, recorder);
+        while subscription.status()["last_failure"].is_null() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let mut server = Server::at(held.listen(16).unwrap(), authority, Guise::default());
+        server.hello().await;
+    });
+}
+
+#[test]
+fn push_bytes_max_is_taken_and_one_byte_more_ends_the_connection() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, mut told) = Recorder::new();
+        let subscription = node.start(&server, recorder);
+        server.hello().await;
+        server.say(&Event::Push(vec![b'x'; PUSH_BYTES_MAX]));
+        assert_eq!(told.recv().await, Some(Told::Push(PUSH_BYTES_MAX)));
+        let mut head = vec![2];
+        let announced = u32::try_from(PUSH_BYTES_MAX + 1).unwrap();
+        head.extend_from_slice(&announced.to_be_bytes());
+        server.say_bytes(head);
+        server.hello().await;
+        let status = subscription.status();
+        assert!(
+            status["last_failure"].as_str().unwrap().contains("event:"),
+            "{status}"
+        );
+        assert!(told.try_recv().is_err());
+    });
+}
+
+#[test]
+fn a_goodbye_brings_the_node_back_soon_or_late_as_it_says() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, _told) = Recorder::new();
+        node.start(&server, recorder);
+        server.hello().await;
+        let goodbye = |come_back| {
+            Event::Goodbye(Goodbye {
+                why: "test".to_owned(),
+                come_back,
+            })
+        };
+        server.say(&goodbye(true));
+        server.hello().await;
+        let began = clock::now();
+        server.say(&goodbye(false));
+        server.hello().await;
+        // At least half of the 300 ms of the pace; a backoff would end after 20 ms.
+        assert!(clock::now() - began >= Duration::from_millis(150));
+    });
+}
+
+#[test]
+fn who_is_no_control_plane_by_its_certificate_is_told_nothing() {
+    let server_auth = || vec![ExtendedKeyUsagePurpose::ServerAuth];
+    for (guise, why) in [
+        (
+            Guise {
+                uri: "spiffe://adit.local/gateway/gw",
+                ..Guise::default()
+            },
+            "control plane",
+        ),
+        (
+            Guise {
+                uri: "spiffe://other.local/control/cp-1",
+                ..Guise::default()
+            },
+            "trust domain",
+        ),
+        (
+            Guise {
+                usages: Vec::new(),
+                ..Guise::default()
+            },
+            "purpose",
+        ),
+        (
+            Guise {
+                usages: vec![ExtendedKeyUsagePurpose::ClientAuth],
+                ..Guise::default()
+            },
+            "server authentication",
+        ),
+        (
+            Guise {
+                versions: vec![&rustls::version::TLS12],
+                usages: server_auth(),
+                ..Guise::default()
+            },
+            "ProtocolVersion",
+        ),
+        (
+            Guise {
+                alpn: b"http/1.1",
+                ..Guise::default()
+            },
+            "NoApplicationProtocol",
+        ),
+        (
+            Guise {
+                serial: 0xbad,
+                ..Guise::default()
+            },
+            "evoked",
+        ),
+    ] {
+        run(async {
+            let authority = Arc::new(Authority::new());
+            let mut server = Server::of(Arc::clone(&authority), guise).await;
+            let trust = authority.trust(1, &["bad"]);
+            let node = Node::trusting(&authority, trust, 1, 3600);
+            let (recorder, _told) = Recorder::new();
+            let subscription = node.start(&server, recorder);
+            let failure = loop {
+                if let Some(failure) = subscription.status()["last_failure"].as_str() {
+                    break failure.to_owned();
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            };
+            assert!(failure.contains(why), "{failure} without {why}");
+            assert!(server.rest().is_empty(), "{why}");
+        });
+    }
+}
+
+#[test]
+fn a_newer_trust_is_kept_and_told_and_an_older_one_is_not() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, mut told) = Recorder::new();
+        let subscription = node.start(&server, recorder);
+        server.hello().await;
+        server.say(&Event::Trust(server.authority.trust(3, &["a2"])));
+        assert_eq!(
+            told.recv().await,
+            Some(Told::Identity("a1".to_owned(), Change::Trust))
+        );
+        assert_eq!(node.identity().trust().version, 3);
+        server.say(&Event::Trust(server.authority.trust(2, &["a3"])));
+        server.say(&Event::Push(b"x".to_vec()));
+        assert_eq!(told.recv().await, Some(Told::Push(1)));
+        assert_eq!(subscription.identity().trust().revoked, ["a2"]);
+        assert_eq!(node.identity().trust().version, 3);
+    });
+}
+
+#[test]
+fn a_control_plane_whose_certificate_is_revoked_is_left_at_once_and_not_come_back_to() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, mut told) = Recorder::new();
+        let subscription = node.start(&server, recorder);
+        server.hello().await;
+        // The serial of the server itself.
+        server.say(&Event::Trust(server.authority.trust(2, &["5e"])));
+        assert!(matches!(told.recv().await, Some(Told::Identity(..))));
+        loop {
+            let status = subscription.status();
+            let failure = status["last_failure"].as_str().unwrap_or_default();
+            if status["connected"] == false && failure.contains("evoked") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(
+            !server
+                .rest()
+                .into_iter()
+                .any(|heard| matches!(heard, Heard::Hello(..)))
+        );
+    });
+}
+
+#[test]
+fn when_it_was_heard_is_kept_across_a_restart() {
+    run(async {
+        let mut server = Server::new().await;
+        let mut node = Node::new(&server.authority, 50, 3600);
+        node.horizon = Duration::from_secs(60);
+        let (recorder, _told) = Recorder::new();
+        let subscription = node.subscription(&[server.url()]);
+        // Nothing was kept: the certificate's begin counts.
+        assert!(subscription.contact().age(clock::now()) >= Duration::from_secs(50));
+        assert!(!subscription.is_beyond_horizon(clock::now()));
+        assert!(subscription.is_beyond_horizon(clock::now() + Duration::from_secs(11)));
+        start(&subscription, recorder);
+        server.hello().await;
+        while !node.folder.path().join("contact").exists() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let kept = std::fs::read_to_string(node.folder.path().join("contact")).unwrap();
+        let kept: u64 = kept.trim().parse().unwrap();
+        assert!(clock::unix_now() - kept <= 5, "{kept}");
+    });
+}

@@ -1,0 +1,198 @@
+//! A node for tests: an identity in a folder, a role that records, and a pace at which silence is short.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit_proto::control::{Ack, Answer, Ask, Beat, InForce, Trust};
+use adit_tls::RoleName;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::authority::{AGENT, Authority};
+use super::server::Server;
+use crate::enrol::Enrolment;
+use crate::folder::{Folder, Store};
+use crate::identity::Identity;
+use crate::keys::Fresh;
+use crate::run::{Facts, Pace, Subscription};
+use crate::settings::{Control, ControlUrl};
+use crate::subscriber::{BoxFuture, Change, Refused, Subscriber};
+
+pub(super) const FAST: Pace = Pace {
+    retry_cap: Duration::from_millis(20),
+    beat: Duration::from_millis(50),
+    dead_after: Duration::from_millis(400),
+    unwanted: Duration::from_millis(300),
+};
+
+/// Runs `test` to its end, at most half a minute.
+pub(super) fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(30), test)
+            .await
+            .expect("a test takes less than half a minute");
+    });
+}
+
+/// What the role was told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Push(usize),
+    Ask(String),
+    Identity(String, Change),
+}
+
+/// A role that notes what it is told, and answers as a test says.
+pub(super) struct Recorder {
+    tell: mpsc::UnboundedSender<Told>,
+    pub(super) in_force: Option<InForce>,
+    /// Answers to pushes; an empty list is an ack.
+    pub(super) refusals: Mutex<VecDeque<Refused>>,
+    /// Whether questions wait for ever.
+    pub(super) hangs: bool,
+}
+
+impl Recorder {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Told>) {
+        let (tell, told) = mpsc::unbounded_channel();
+        let recorder = Self {
+            tell,
+            in_force: None,
+            refusals: Mutex::default(),
+            hangs: false,
+        };
+        (recorder, told)
+    }
+}
+
+pub(super) fn in_force(version: u64) -> InForce {
+    InForce {
+        epoch: Some(1),
+        version,
+        sha256: "0".repeat(64),
+    }
+}
+
+impl Subscriber for Recorder {
+    fn in_force(&self) -> Option<InForce> {
+        self.in_force.clone()
+    }
+
+    fn push(&self, document: Vec<u8>) -> BoxFuture<'_, Result<Ack, Refused>> {
+        let _ = self.tell.send(Told::Push(document.len()));
+        let refused = self.refusals.lock().pop_front();
+        Box::pin(std::future::ready(match refused {
+            Some(refused) => Err(refused),
+            None => Ok(Ack {
+                in_force: in_force(7),
+                systems: 1,
+                resources: 2,
+            }),
+        }))
+    }
+
+    fn beat(&self) -> Beat {
+        Beat {
+            tunnels: 3,
+            ..Beat::default()
+        }
+    }
+
+    fn answer(&self, ask: Ask) -> BoxFuture<'_, Answer> {
+        let _ = self
+            .tell
+            .send(Told::Ask(format!("{} {}", ask.method, ask.path)));
+        if self.hangs {
+            return Box::pin(std::future::pending());
+        }
+        Box::pin(std::future::ready(Answer {
+            status: 200,
+            body: ask.body,
+        }))
+    }
+
+    fn identity(&self, identity: &Identity, change: Change) {
+        let serial = identity.leaf().serial.clone();
+        let _ = self.tell.send(Told::Identity(serial, change));
+    }
+
+    fn failed(&self, _what: &str) {}
+}
+
+/// A folder with an identity.
+pub(super) struct Node {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) horizon: Duration,
+}
+
+impl Node {
+    /// Whose certificate has the serial `a1`, began `ago` seconds ago and goes on for `left`.
+    pub(super) fn new(authority: &Authority, ago: i64, left: i64) -> Self {
+        Self::trusting(authority, authority.trust(1, &[]), ago, left)
+    }
+
+    pub(super) fn trusting(authority: &Authority, trust: Trust, ago: i64, left: i64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let fresh = Fresh::draw().unwrap();
+        let chain = authority.sign(&fresh.csr, AGENT, 0xa1, ago, left);
+        let identity = Identity::new(&fresh.key_pem, &chain, "berlin", trust).unwrap();
+        let store = Store::new(Folder::claim(folder.path()).unwrap());
+        store.keep_key(&fresh.key_pem).unwrap();
+        store.save(&identity).unwrap();
+        Self {
+            folder,
+            horizon: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        Subscription::look(self.folder.path()).unwrap()
+    }
+
+    pub(super) fn control(&self, urls: &[String]) -> Control {
+        Control {
+            urls: urls
+                .iter()
+                .map(|url| ControlUrl::parse(url).unwrap())
+                .collect(),
+            horizon: self.horizon,
+            identity: self.folder.path().to_owned(),
+        }
+    }
+
+    pub(super) fn subscription(&self, urls: &[String]) -> Arc<Subscription> {
+        let facts = Facts {
+            software: "adit-agent/0".to_owned(),
+            instance: "ab".repeat(16),
+        };
+        let opened = Subscription::open(self.control(urls), None, facts).unwrap();
+        Arc::new(opened.at_pace(FAST))
+    }
+
+    /// Subscribes to `server` in the background.
+    pub(super) fn start(&self, server: &Server, recorder: Recorder) -> Arc<Subscription> {
+        start(&self.subscription(&[server.url()]), recorder)
+    }
+}
+
+pub(super) fn start(subscription: &Arc<Subscription>, recorder: Recorder) -> Arc<Subscription> {
+    let running = Arc::clone(subscription);
+    tokio::spawn(async move { running.run(&recorder).await });
+    Arc::clone(subscription)
+}
+
+pub(super) fn enrolment(folder: &Path) -> Enrolment {
+    Enrolment {
+        role: RoleName::Agent,
+        folder: PathBuf::from(folder),
+        proxy: None,
+        location: None,
+        software: "adit-agent/0".to_owned(),
+    }
+}
