@@ -76,6 +76,13 @@ pub enum Change {
         /// The earlier version.
         to: u64,
     },
+    /// A backup was restored.
+    Restored {
+        /// The version in the backup.
+        version: u64,
+        /// The epoch it was of.
+        epoch: u64,
+    },
     /// A trial ended, and what was before came back.
     Abandoned {
         /// The version that was on trial.

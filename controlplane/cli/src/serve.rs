@@ -46,6 +46,7 @@ async fn serve(settings: Settings, output: Output) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ended)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ended)?;
     let roots = settings.state.join("ca.pem");
+    let again = settings.clone();
     let server = Server::start(settings).await.map_err(Failure::failed)?;
     let address = server.address();
     let mut text = format!(
@@ -70,9 +71,18 @@ async fn serve(settings: Settings, output: Output) -> Result<(), Failure> {
             "setup_token_file": server.setup_token_file(),
         }),
     );
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut server = server;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = server.replaced() => {
+                server.stop().await;
+                let mut settings = again.clone();
+                settings.listen = address;
+                server = Server::start(settings).await.map_err(Failure::failed)?;
+            }
+        }
     }
     server.stop().await;
     Ok(())

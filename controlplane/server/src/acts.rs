@@ -45,6 +45,20 @@ struct Head {
     last: Option<Digest>,
 }
 
+impl Head {
+    /// Where the chain stands behind one more line, and the line.
+    fn with(&self, by: &By, deed: &Deed) -> (Self, Vec<u8>) {
+        let mut chain = Chain::at(self.sequence, self.last.unwrap_or(Digest::ZERO));
+        let mut line = Vec::new();
+        chain.append(&Record::Act(record(by, deed)), &mut line);
+        let next = Self {
+            sequence: chain.sequence(),
+            last: Some(chain.last()),
+        };
+        (next, line)
+    }
+}
+
 impl Acts {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self { store }
@@ -64,13 +78,7 @@ impl Acts {
                 Some(entry) => keys::read(&head_key, entry.value.as_bytes())?,
                 None => Head::default(),
             };
-            let mut chain = Chain::at(head.sequence, head.last.unwrap_or(Digest::ZERO));
-            let mut line = Vec::new();
-            chain.append(&Record::Act(record(by, deed)), &mut line);
-            let next = Head {
-                sequence: chain.sequence(),
-                last: Some(chain.last()),
-            };
+            let (next, line) = head.with(by, deed);
             let mut whole = match &found {
                 Some(entry) => txn.clone().at(head_key.clone(), entry.revision),
                 None => txn.clone().absent(head_key.clone()),
@@ -89,6 +97,25 @@ impl Acts {
                 done => return done,
             }
         }
+    }
+
+    /// What is to be stored so that the chain whose head is `head` goes on with `deed`.
+    pub(crate) fn continued(
+        head: Option<&[u8]>,
+        by: &By,
+        deed: &Deed,
+    ) -> Result<[(Key, Vec<u8>); 2], Error> {
+        let head_key = keys::acts_head();
+        let head: Head = match head {
+            Some(bytes) => keys::read(&head_key, bytes)?,
+            None => Head::default(),
+        };
+        let (next, line) = head.with(by, deed);
+        let next_key = keys::act(next.sequence);
+        Ok([
+            (head_key, keys::write(&next).as_bytes().to_vec()),
+            (next_key, line),
+        ])
     }
 
     /// Records something that changed nothing in the store.

@@ -337,6 +337,71 @@ impl Book {
         self.put(by, place, Some(&current), next, new).await
     }
 
+    /// The rules of a restored head as a new version of `epoch`, so that agents take it whatever they have: the head,
+    /// what is known of the version, its document.
+    pub(crate) fn again(
+        entries: &[(Key, Vec<u8>)],
+        head_key: &Key,
+        head: &[u8],
+        epoch: u64,
+        authority: &adit_authority::Authority,
+    ) -> Result<Vec<(Key, Vec<u8>)>, Trouble> {
+        let place = keys::place_of_head(head_key)
+            .ok_or_else(|| Trouble::Invalid(format!("{head_key} is no head")))?;
+        let head: Head = keys::read(head_key, head)?;
+        let find = |key: Key| {
+            let found = entries
+                .iter()
+                .find(|(known, _)| *known == key)
+                .map(|(_, value)| value);
+            found
+                .ok_or_else(|| Trouble::Invalid(format!("the backup is damaged: {key} is missing")))
+        };
+        // What was on trial is over with the epoch; with nothing before it, nothing is allowed.
+        let (text, mut meta) = match head.version {
+            0 => return Ok(Vec::new()),
+            version => {
+                let document = find(keys::document(&place, version))?;
+                let (_, text) = adit_manifest::read(document).map_err(|refused| {
+                    Trouble::Invalid(format!("the backup is damaged: {refused}"))
+                })?;
+                let key = keys::meta(&place, version);
+                let meta: Version = keys::read(&key, find(key.clone())?)?;
+                (text, meta)
+            }
+        };
+        let now = clock::unix_s();
+        let stamp = Stamp {
+            epoch,
+            version: head.last + 1,
+        };
+        meta.change = Change::Restored {
+            version: meta.version,
+            epoch: meta.epoch,
+        };
+        meta.epoch = epoch;
+        meta.version = stamp.version;
+        meta.changed_unix_s = now;
+        let document = adit_manifest::sign(
+            &place.audience(),
+            stamp,
+            now,
+            text,
+            &[authority.signing_key()],
+        );
+        let next = Head {
+            version: stamp.version,
+            last: stamp.version,
+            canary: None,
+        };
+        let bytes = |value: adit_store::Value| value.as_bytes().to_vec();
+        Ok(vec![
+            (head_key.clone(), bytes(keys::write(&next))),
+            (keys::meta(&place, stamp.version), bytes(keys::write(&meta))),
+            (keys::document(&place, stamp.version), document.into_bytes()),
+        ])
+    }
+
     async fn on_trial(&self, place: &Place, base: Base) -> Result<(Current, Canary), Trouble> {
         let current = self.checked(place, base).await?;
         let canary = current

@@ -21,6 +21,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -69,6 +70,7 @@ impl Door {
         let door = Arc::new(self);
         let upkeep = tokio::spawn(Arc::clone(&door).renew());
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut connections = JoinSet::new();
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 break;
@@ -77,7 +79,7 @@ impl Door {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, source)) => {
                         let (door, stopped) = (Arc::clone(&door), stopped.clone());
-                        tokio::spawn(async move {
+                        connections.spawn(async move {
                             door.connection(stream, source, stopped).await;
                             drop(place);
                         });
@@ -88,10 +90,19 @@ impl Door {
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
+                Some(_ended) = connections.join_next() => {}
                 _ = stopped.changed() => break,
             }
         }
         upkeep.abort();
+        drop(listener);
+        // Each ends by itself within the grace; whoever starts again needs what they hold.
+        let _ = timeout(GRACE * 2, async {
+            while connections.join_next().await.is_some() {}
+        })
+        .await;
+        connections.shutdown().await;
+        let _ = upkeep.await;
     }
 
     async fn connection(

@@ -1,6 +1,8 @@
 //! Where things are in the store, and how their values are written.
 //!
 //! ```text
+//! generation/number                           which generation counts: a restored backup is the next one
+//! g1/...                                      all of a generation; what follows is below it
 //! meta/life                                   how many lives this control plane has had
 //! meta/authority                              the sealed authority
 //! meta/trust                                  version of what nodes trust
@@ -30,6 +32,18 @@ fn key(text: String) -> Key {
 
 fn prefix(text: String) -> Prefix {
     Prefix::new(text).expect("names are checked before they become keys")
+}
+
+pub(crate) fn generations() -> Prefix {
+    prefix("generation/".to_owned())
+}
+
+pub(crate) fn generation() -> Key {
+    key("generation/number".to_owned())
+}
+
+pub(crate) fn generation_prefix(number: u64) -> Prefix {
+    prefix(format!("g{number}/"))
 }
 
 pub(crate) fn all_meta() -> Prefix {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod acts;
+mod backup;
 mod book;
 mod clock;
 mod door;

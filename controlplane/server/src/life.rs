@@ -49,14 +49,14 @@ struct Now {
 
 /// How many lives a control plane has had.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Lives {
-    epoch: u64,
+pub(crate) struct Lives {
+    pub(crate) epoch: u64,
 }
 
 /// What nodes trust, as a version.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct TrustVersion {
-    version: u64,
+pub(crate) struct TrustVersion {
+    pub(crate) version: u64,
 }
 
 /// A certificate that no longer counts.
@@ -258,6 +258,16 @@ impl Life {
             trust_version: trust.version,
         };
         Ok((shown, now.revision))
+    }
+
+    /// The authority under another seal.
+    pub(crate) async fn resealed(&self, key: &SealKey) -> Result<Vec<u8>, Trouble> {
+        seal(&read(&*self.store, &self.seal).await?.authority, key).await
+    }
+
+    /// An authority under this server's seal.
+    pub(crate) async fn sealed(&self, authority: &Authority) -> Result<Vec<u8>, Trouble> {
+        seal(authority, &self.seal).await
     }
 
     /// Takes a step of a roll-over, of roots and signing keys together.

@@ -30,6 +30,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::acts::Acts;
+use crate::backup::Generations;
 use crate::book::Book;
 use crate::hub::Hub;
 use crate::life::Life;
@@ -45,6 +46,7 @@ pub(crate) struct Parts {
     pub(crate) name: String,
     pub(crate) store_kind: &'static str,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) generations: Generations,
     pub(crate) acts: Acts,
     pub(crate) book: Arc<Book>,
     pub(crate) register: Arc<Register>,

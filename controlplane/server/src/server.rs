@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use adit_authority::SealKey;
 use adit_store::{Embedded, Etcd, EtcdOptions, Prefix, Store};
@@ -16,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::acts::Acts;
+use crate::backup::Generations;
 use crate::book::Book;
 use crate::door::Door;
 use crate::hub::Hub;
@@ -33,6 +33,7 @@ pub struct Server {
     address: SocketAddr,
     pin: String,
     setup: Option<PathBuf>,
+    generations: Generations,
     stop: watch::Sender<bool>,
     door: tokio::task::JoinHandle<()>,
 }
@@ -62,7 +63,11 @@ impl Server {
         }
         make_folder(&settings.state).map_err(|error| at(&settings.state, error))?;
         let seal = seal_key(&settings.seal)?;
-        let (store, kind) = open_store(&settings).await?;
+        let (whole, kind) = open_store(&settings).await?;
+        let generations = Generations::open(whole)
+            .await
+            .map_err(|error| StartError(error.to_string()))?;
+        let store = generations.store();
         let listener = TcpListener::bind(settings.listen)
             .await
             .map_err(|error| StartError(format!("server.listen: {}: {error}", settings.listen)))?;
@@ -131,6 +136,7 @@ impl Server {
             name: settings.name.clone(),
             store_kind: kind,
             store,
+            generations: generations.clone(),
             acts,
             book,
             register,
@@ -141,18 +147,28 @@ impl Server {
         let door = Door::new(&settings.name, &settings.names, life, parts).map_err(trouble)?;
         let (stop, stopped) = watch::channel(false);
         tracing::info!(%address, store = kind, name = settings.name, pin, "server up");
+        let clearing = generations.clone();
         let running = tokio::spawn(async move {
+            if let Err(error) = clearing.clear_others().await {
+                tracing::warn!(%error, "what an earlier generation left is still there; tried again at the next start");
+            }
             let following = tokio::spawn(Arc::clone(&hub).run());
+            let farewell = {
+                let (hub, mut stopped) = (Arc::clone(&hub), stopped.clone());
+                tokio::spawn(async move {
+                    let _ = stopped.changed().await;
+                    hub.farewell();
+                })
+            };
             door.serve(listener, stopped).await;
-            hub.farewell();
-            // What was queued for nodes is written while their connections end.
-            tokio::time::sleep(FAREWELL).await;
             following.abort();
+            let _ = (following.await, farewell.await);
         });
         Ok(Self {
             address,
             pin,
             setup,
+            generations,
             stop,
             door: running,
         })
@@ -176,6 +192,11 @@ impl Server {
         self.setup.as_deref()
     }
 
+    /// Returns when a backup was put in place of everything: start again.
+    pub async fn replaced(&self) {
+        self.generations.replaced().await;
+    }
+
     /// Ends it: no new connections, a moment for what is under way.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
@@ -191,9 +212,6 @@ impl fmt::Debug for Server {
             .finish_non_exhaustive()
     }
 }
-
-/// How long nodes have to hear goodbye.
-const FAREWELL: Duration = Duration::from_millis(200);
 
 async fn open_store(settings: &Settings) -> Result<(Arc<dyn Store>, &'static str), StartError> {
     match &settings.store {

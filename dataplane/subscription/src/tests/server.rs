@@ -265,7 +265,9 @@ impl Desk {
             ["subscriptions", "s1", "ack"] => Heard::Ack(message(&body)),
             ["subscriptions", "s1", "nack"] => Heard::Nack(message(&body)),
             ["subscriptions", "s1", "beat"] => Heard::Beat(message(&body)),
-            ["subscriptions", "s1", "answers", ask] => Heard::Answer((*ask).to_owned(), message(&body)),
+            ["subscriptions", "s1", "answers", ask] => {
+                Heard::Answer((*ask).to_owned(), message(&body))
+            }
             _ => return status(404, ""),
         };
         let _ = self.tell.send(heard);
