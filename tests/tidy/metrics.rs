@@ -16,6 +16,7 @@ fn families() -> Vec<(&'static str, Family)> {
     let mut all = of("gateway", adit_gateway::metrics::FAMILIES);
     all.extend(of("agent", adit_agent::metrics::FAMILIES));
     all.extend(of("recorder", adit_recorder::metrics::FAMILIES));
+    all.extend(of("subscription", adit_subscription::metrics::FAMILIES));
     // Nothing is described in this process, so these are the process's own.
     all.extend(of("process", &adit_runtime::metrics::families()));
     all.sort_by_key(|(_, family)| family.name);

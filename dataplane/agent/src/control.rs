@@ -133,3 +133,6 @@ fn acknowledged(ack: subscription::Ack) -> Ack {
 const BY_CONTROL: &str = "pushed";
 /// Between two tries to leave a message in a full mailbox.
 const FULL_MAILBOX_PAUSE: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests;

@@ -43,20 +43,34 @@ impl World {
         rules: &str,
         change: impl FnOnce(&mut BackendSettings),
     ) -> Self {
-        Self::recording(driver, rules, change, None).await
+        let change = |settings: &mut Settings| change(&mut settings.backend);
+        Self::begin(driver, rules, change, None).await
+    }
+
+    /// Under these rules, with any settings changed by `change`.
+    pub(crate) async fn set(
+        driver: Driver,
+        rules: &str,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        Self::begin(driver, rules, change, None).await
     }
 
     /// As [`new`](Self::new), with decisions going to `sink`.
-    pub(crate) async fn recording(
+    pub(crate) async fn recording(driver: Driver, rules: &str, sink: Arc<dyn Sink>) -> Self {
+        Self::begin(driver, rules, |_| (), Some(sink)).await
+    }
+
+    async fn begin(
         driver: Driver,
         rules: &str,
-        change: impl FnOnce(&mut BackendSettings),
+        change: impl FnOnce(&mut Settings),
         sink: Option<Arc<dyn Sink>>,
     ) -> Self {
         let (client, server) = certificates();
         let housekeeping = Housekeeping::start("test").unwrap();
         let mut settings = settings(client);
-        change(&mut settings.backend);
+        change(&mut settings);
         let choice = Choice {
             driver,
             reason: String::new(),
@@ -365,7 +379,7 @@ pub(crate) fn settings(tls: adit_tls::ClientSettings) -> Settings {
     }
 }
 
-fn put_in_force(shared: &Shared, version: u64, rules: &str) {
+pub(crate) fn put_in_force(shared: &Shared, version: u64, rules: &str) {
     let snapshot = Snapshot::new(version, rules.to_owned()).unwrap();
     let trust = Trust::read(&snapshot, &shared.backend.tls_roots);
     assert_eq!(trust.problems(), Vec::<String>::new());

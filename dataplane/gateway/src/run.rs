@@ -347,3 +347,6 @@ const WINDOW_BUDGET_BYTES: usize = 256 * 1024 * 1024;
 const KEYS_POLL: Duration = Duration::from_secs(2);
 /// Messages waiting for a shard; a moved connection with its head is about 5 KiB, so 40 MiB.
 const MAILBOX_MAX: usize = 8192;
+
+#[cfg(test)]
+mod tests;

@@ -111,7 +111,8 @@ pub(crate) async fn enrol_here(
         &enrolled.location,
         enrolled.trust,
     )
-    .map_err(|why| format!("{url}: what the control plane sent is no identity: {why}"))?;
+    .map_err(|why| format!("{url}: what the control plane sent is no identity: {why}"))?
+    .due_at(enrolled.renew_unix_s);
     check(enrolment, &identity)?;
     store
         .save(&identity)

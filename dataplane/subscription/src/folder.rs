@@ -49,6 +49,11 @@ struct Pair {
 #[derive(Serialize, Deserialize)]
 struct TrustFile {
     location: String,
+    /// When to renew the certificate with this serial number.
+    #[serde(default)]
+    serial: String,
+    #[serde(default)]
+    renew_unix_s: u64,
     #[serde(flatten)]
     trust: Trust,
 }
@@ -71,7 +76,13 @@ impl<S: Storage> Store<S> {
             .ok_or_else(|| format!("{TRUST} is missing"))?;
         let beside: TrustFile =
             serde_json::from_str(&beside).map_err(|error| format!("{TRUST}: {error}"))?;
-        Identity::new(&pair.key, &pair.certificate, &beside.location, beside.trust).map(Some)
+        let found = Identity::new(&pair.key, &pair.certificate, &beside.location, beside.trust)?;
+        // After a crash it may be said of a certificate that never came.
+        Ok(Some(if beside.serial == found.leaf().serial {
+            found.due_at(beside.renew_unix_s)
+        } else {
+            found
+        }))
     }
 
     /// Keeps a key that is about to ask for its certificate. Nothing that is read changes.
@@ -103,6 +114,8 @@ impl<S: Storage> Store<S> {
     pub(crate) fn save_trust(&self, identity: &Identity) -> Result<(), SaveError> {
         let beside = TrustFile {
             location: identity.location().to_owned(),
+            serial: identity.leaf().serial.clone(),
+            renew_unix_s: identity.renew_unix_s(),
             trust: identity.trust().clone(),
         };
         let text = serde_json::to_vec_pretty(&beside).unwrap_or_default();

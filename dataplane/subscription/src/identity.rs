@@ -20,6 +20,7 @@ pub struct Identity {
     leaf: Leaf,
     trust: Arc<Trust>,
     location: Arc<str>,
+    renew_unix_s: u64,
 }
 
 impl Identity {
@@ -44,10 +45,20 @@ impl Identity {
             chain_pem: chain_pem.into(),
             credentials: Arc::new(credentials),
             roots: read_roots(&trust)?,
+            renew_unix_s: leaf.from_unix_s + leaf.until_unix_s.saturating_sub(leaf.from_unix_s) / 2,
             leaf,
             trust: Arc::new(trust),
             location: location.into(),
         })
+    }
+
+    /// The same identity, to be renewed when the control plane says so: it knows when the certificate was made, which
+    /// begins earlier. A time outside of the certificate's life is not taken.
+    pub(crate) fn due_at(mut self, unix_s: u64) -> Self {
+        if unix_s >= self.leaf.from_unix_s && unix_s < self.leaf.until_unix_s {
+            self.renew_unix_s = unix_s;
+        }
+        self
     }
 
     /// The same identity that trusts others.
@@ -95,10 +106,11 @@ impl Identity {
         &self.location
     }
 
-    /// When to ask for the next certificate, in seconds since 1970: half of this one's life.
+    /// When to ask for the next certificate, in seconds since 1970: half of this one's life, unless the control plane
+    /// said another time.
     #[must_use]
     pub fn renew_unix_s(&self) -> u64 {
-        self.leaf.from_unix_s + self.life_s() / 2
+        self.renew_unix_s
     }
 
     /// Whether the certificate has expired at `unix_now`.
@@ -110,11 +122,9 @@ impl Identity {
     /// Whether less than a third of the certificate's life is left: renewals have failed for long.
     #[must_use]
     pub fn is_nearly_over(&self, unix_now: u64) -> bool {
-        self.leaf.until_unix_s.saturating_sub(unix_now) < self.life_s() / 3
-    }
-
-    pub(crate) fn life_s(&self) -> u64 {
-        self.leaf.until_unix_s.saturating_sub(self.leaf.from_unix_s)
+        // What follows the renewal is half of the life as the control plane counts it.
+        let half = self.leaf.until_unix_s.saturating_sub(self.renew_unix_s);
+        self.leaf.until_unix_s.saturating_sub(unix_now) < half * 2 / 3
     }
 
     pub(crate) fn key_pem(&self) -> &str {

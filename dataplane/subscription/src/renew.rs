@@ -42,6 +42,8 @@ pub(crate) async fn keep_renewed(subscription: &Subscription, subscriber: &dyn S
             Ok(()) => {
                 metrics::renewal("ok");
                 backoff.succeeded();
+                // A certificate that is due when it comes is no reason to ask without end.
+                tokio::time::sleep(RENEWED_REST).await;
             }
             Err(why) => {
                 metrics::renewal("failed");
@@ -103,7 +105,8 @@ async fn renew(
         current.location(),
         trust,
     )
-    .map_err(|why| format!("{url}: what the control plane sent is no identity: {why}"))?;
+    .map_err(|why| format!("{url}: what the control plane sent is no identity: {why}"))?
+    .due_at(answer.renew_unix_s);
     if next.id() != current.id() {
         return Err(format!(
             "{url}: the new certificate names {}, we are {}",
@@ -128,3 +131,6 @@ async fn renew(
     }
     Ok(())
 }
+
+/// Between a renewal and the next, at least.
+const RENEWED_REST: Duration = Duration::from_secs(1);

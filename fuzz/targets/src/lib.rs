@@ -27,7 +27,7 @@ pub use bearer::bearer;
 pub use http::{http_body, http_request_head, http_response_head};
 pub use importer::import_scc;
 pub use manifest::manifest;
-pub use messages::{connect, hello};
+pub use messages::{connect, control_event, hello};
 pub use mux::mux_receive;
 pub use policy::{policy_canonical, policy_parse};
 pub use socks5::socks5;
@@ -43,6 +43,7 @@ pub const ALL: &[Target] = &[
     ("authority", authority),
     ("audit", audit),
     ("connect", connect),
+    ("control_event", control_event),
     ("hello", hello),
     ("http_body", http_body),
     ("http_request_head", http_request_head),

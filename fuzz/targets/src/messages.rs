@@ -1,6 +1,7 @@
-//! The greetings of a tunnel and of a stream.
+//! The greetings of a tunnel and of a stream, and what a control plane tells a node.
 
 use adit_proto::connect::{Request, Response};
+use adit_proto::control::{EVENT_HEAD_BYTES, Event};
 use adit_proto::hello::{Answer, Hello};
 use adit_proto::limits::{CONNECT_BYTES_MAX, HELLO_BYTES_MAX};
 
@@ -62,5 +63,29 @@ pub fn connect(data: &[u8]) {
             Response::decode(&written),
             Ok(Some((response, written.len())))
         );
+    }
+}
+
+/// [`Event::decode`], over a row of events: what is read is written back to something that reads the same, and a row that
+/// is cut anywhere reads as its whole events.
+pub fn control_event(data: &[u8]) {
+    let mut rest = data;
+    while let Ok(Some((event, used))) = Event::decode(rest) {
+        assert!(used >= EVENT_HEAD_BYTES && used <= rest.len());
+        assert_eq!(
+            Event::decode(&rest[..used]),
+            Ok(Some((event.clone(), used)))
+        );
+        assert!(Event::decode(&rest[..used - 1]).is_ok_and(|read| read.is_none()));
+        if let Some(event) = event {
+            let mut written = Vec::new();
+            event.encode(&mut written);
+            let length = written.len();
+            // Longer when a character is escaped that was not; then it may be too long.
+            if let Ok(read) = Event::decode(&written) {
+                assert_eq!(read, Some((Some(event), length)));
+            }
+        }
+        rest = &rest[used..];
     }
 }

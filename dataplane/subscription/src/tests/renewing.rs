@@ -181,3 +181,28 @@ fn two_nodes_do_not_share_one_identity() {
         drop(first);
     });
 }
+
+#[test]
+fn when_to_renew_is_what_the_control_plane_said_also_after_a_restart() {
+    run(async {
+        let server = Server::new().await;
+        let when = adit_runtime::clock::unix_now() + 50;
+        {
+            let mut script = server.script.lock();
+            // Its certificates begin long before they are made: half of that life is over at once.
+            script.life = (3600, 100);
+            script.renew_unix_s = when;
+        }
+        let node = Node::new(&server.authority, 21, 19);
+        let (recorder, mut told) = Recorder::new();
+        let subscription = node.start(&server, recorder);
+        assert!(matches!(told.recv().await, Some(Told::Identity(..))));
+        assert_eq!(subscription.identity().renew_unix_s(), when);
+        assert_eq!(node.identity().renew_unix_s(), when);
+        assert_eq!(subscription.problems(), Vec::<String>::new());
+        // A third of twice fifty seconds.
+        let until = node.identity().leaf().until_unix_s;
+        assert!(!node.identity().is_nearly_over(until - 34));
+        assert!(node.identity().is_nearly_over(until - 32));
+    });
+}

@@ -45,6 +45,7 @@ pub(super) struct Script {
     pub(super) names: String,
     /// How long ago they began, and how long they go on.
     pub(super) life: (i64, i64),
+    pub(super) renew_unix_s: u64,
     pub(super) trust: u64,
     pub(super) revoked: Vec<&'static str>,
     /// Status of the next answers to requests for a certificate.
@@ -102,6 +103,7 @@ impl Server {
             serial: 0x100,
             names: AGENT.to_owned(),
             life: (1, 3600),
+            renew_unix_s: 0,
             trust: 1,
             revoked: Vec::new(),
             denials: VecDeque::new(),
@@ -287,7 +289,7 @@ impl Desk {
         let enrolled = Enrolled {
             certificate,
             location: "berlin".to_owned(),
-            renew_unix_s: 0,
+            renew_unix_s: script.renew_unix_s,
             trust: self.authority.trust(script.trust, &script.revoked),
         };
         let text = String::from_utf8(control::to_json(&enrolled)).unwrap();

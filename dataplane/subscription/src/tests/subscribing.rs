@@ -6,7 +6,9 @@ use std::time::Duration;
 use adit_proto::control::{Ask, Event, Goodbye};
 use adit_proto::limits::PUSH_BYTES_MAX;
 use adit_runtime::clock;
+use adit_transport::proxy::Proxy;
 use rcgen::ExtendedKeyUsagePurpose;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::authority::Authority;
 use super::server::{Guise, Heard, Server};
@@ -437,5 +439,49 @@ fn when_it_was_heard_is_kept_across_a_restart() {
         let kept = std::fs::read_to_string(node.folder.path().join("contact")).unwrap();
         let kept: u64 = kept.trim().parse().unwrap();
         assert!(clock::unix_now() - kept <= 5, "{kept}");
+    });
+}
+
+#[test]
+fn a_control_plane_is_reached_through_the_proxy_that_is_set() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let target = server.address;
+        let (tell, mut asked) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(near.read_u8().await.unwrap());
+                }
+                tell.send(String::from_utf8(head).unwrap()).unwrap();
+                let mut far = tokio::net::TcpStream::connect(target).await.unwrap();
+                near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                tokio::spawn(async move {
+                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                });
+            }
+        });
+        let proxy = Proxy::parse(&format!("http://me:secret@{address}"), "").unwrap();
+        // A name that only the proxy knows.
+        let url = "https://cp1.invalid:7420".to_owned();
+        let subscription = node.subscription_through(&[url], Some(proxy));
+        let (recorder, _told) = Recorder::new();
+        start(&subscription, recorder);
+        server.hello().await;
+        let head = asked.recv().await.unwrap();
+        assert!(
+            head.starts_with("CONNECT cp1.invalid:7420 HTTP/1.1\r\n"),
+            "{head}"
+        );
+        // RFC 7617: base64("me:secret")
+        assert!(
+            head.contains("Proxy-Authorization: Basic bWU6c2VjcmV0\r\n"),
+            "{head}"
+        );
     });
 }

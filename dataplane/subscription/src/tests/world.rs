@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use adit_proto::control::{Ack, Answer, Ask, Beat, InForce, Trust};
 use adit_tls::RoleName;
+use adit_transport::proxy::Proxy;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -167,11 +168,19 @@ impl Node {
     }
 
     pub(super) fn subscription(&self, urls: &[String]) -> Arc<Subscription> {
+        self.subscription_through(urls, None)
+    }
+
+    pub(super) fn subscription_through(
+        &self,
+        urls: &[String],
+        proxy: Option<Proxy>,
+    ) -> Arc<Subscription> {
         let facts = Facts {
             software: "adit-agent/0".to_owned(),
             instance: "ab".repeat(16),
         };
-        let opened = Subscription::open(self.control(urls), None, facts).unwrap();
+        let opened = Subscription::open(self.control(urls), proxy, facts).unwrap();
         Arc::new(opened.at_pace(FAST))
     }
 

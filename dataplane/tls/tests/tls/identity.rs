@@ -532,3 +532,46 @@ fn secrets_are_not_printed() {
         format!("ServerSettings({GATEWAY})")
     );
 }
+
+#[test]
+fn a_revoked_certificate_is_refused_at_both_ends_and_another_serial_is_not() {
+    let world = World::new();
+    let of = |issued: &Issued| {
+        let credentials = issued.credentials();
+        adit_tls::Leaf::read(credentials.leaf().unwrap())
+            .unwrap()
+            .serial
+    };
+    let (agent, gateway) = (of(&world.agent), of(&world.gateway));
+    let roots = || world.authority.roots();
+    let but = |serial: &str| roots().with_revoked([serial.to_owned()]);
+    for (at_agent, at_gateway, is_refused) in [
+        (roots(), roots(), false),
+        (but(&agent), but(&gateway), false),
+        (but(&gateway), roots(), true),
+        (roots(), but(&agent), true),
+    ] {
+        let shaken = shake(
+            &client(&world.agent, &at_agent),
+            &server(&world.gateway, &at_gateway),
+        );
+        assert_eq!(shaken.is_err(), is_refused);
+        if let Err(error) = shaken {
+            let error = format!("{error:?}");
+            assert!(error.to_lowercase().contains("revoked"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_control_plane_belongs_at_no_end_of_a_tunnel() {
+    let world = World::new();
+    let control = world
+        .authority
+        .issue(Leaf::naming(&["spiffe://adit.example/control/cp-1"]));
+    let roots = world.authority.roots();
+    assert!(adit_tls::client(&control.credentials(), &roots).is_err());
+    assert!(adit_tls::server(&control.credentials(), &roots).is_err());
+    let (error, _alert) = agent_refused(&world, &control);
+    assert!(error.to_string().contains("/control/cp-1"), "{error}");
+}
