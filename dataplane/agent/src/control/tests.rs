@@ -19,7 +19,7 @@ use adit_transport::{Link, accept};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
 
 use super::*;
-use crate::limits::RENEWED_SPREAD;
+use crate::limits::{DRAIN_GRACE, RENEWED_SPREAD};
 use crate::run::share;
 use crate::settings::{Gateway, Settings, TunnelCount};
 use crate::shard::Shard;
@@ -219,6 +219,8 @@ fn a_renewed_certificate_gets_a_tunnel_of_its_own_before_the_old_one_goes_and_no
         again.send_bytes(&front, true).await.unwrap();
         assert!(Answer::read(&again).await.whole().ends_with("abcd"));
 
+        // Longer than what was on its way is waited for.
+        adit_runtime::timer::sleep(DRAIN_GRACE * 3).await;
         assert!(!old.has_ended(), "a request still runs on it");
         go_on.send(()).unwrap();
         assert!(Answer::read(&asked).await.whole().ends_with("abcd"));
