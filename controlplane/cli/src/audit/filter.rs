@@ -7,7 +7,7 @@ use adit_audit::{Decision, Numbered, Outcome, PushOutcome, Record, read_line};
 use anyhow::Result;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::Iso8601;
 
 use super::files::{self, Lines};
 
@@ -53,7 +53,7 @@ fn read_moment(text: &str, now: OffsetDateTime) -> Result<Moment, String> {
             .map(Moment)
             .map_err(|_before_1970| wrong())
     };
-    if let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) {
+    if let Ok(time) = OffsetDateTime::parse(text, &Iso8601::PARSING) {
         return millis(time);
     }
     let unit = match text.chars().next_back() {
@@ -84,7 +84,13 @@ impl Filter {
         match record {
             Record::Decision(decision) => self.takes_decision(decision),
             // What is asked of decisions only, other records are not.
-            _ => {
+            Record::Started(_)
+            | Record::RulesPushed(_)
+            | Record::Gap(_)
+            | Record::Recovered(_)
+            | Record::Checkpoint(_)
+            | Record::SegmentRemoved(_)
+            | Record::Stopped(_) => {
                 self.caller.is_none()
                     && self.system.is_none()
                     && self.outcome.is_none()
@@ -255,10 +261,16 @@ fn kind(record: &Record<'_>) -> &'static str {
 /// Unix time as people read it.
 pub(crate) fn time_of(unix_ms: u64) -> String {
     let nanos = i128::from(unix_ms) * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanos)
-        .ok()
-        .and_then(|time| time.format(&Rfc3339).ok())
-        .unwrap_or_else(|| unix_ms.to_string())
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).map_or_else(
+        |_beyond_year_9999| unix_ms.to_string(),
+        |time| {
+            let (hour, minute, second, milli) = time.time().as_hms_milli();
+            format!(
+                "{}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z",
+                time.date()
+            )
+        },
+    )
 }
 
 #[cfg(test)]
@@ -348,6 +360,7 @@ mod tests {
         ] {
             assert!(read_moment(text, now).is_err(), "{text}");
         }
-        assert_eq!(time_of(1_000_000_000), "1970-01-12T13:46:40Z");
+        assert_eq!(time_of(1_000_000_007), "1970-01-12T13:46:40.007Z");
+        assert_eq!(time_of(u64::MAX), u64::MAX.to_string());
     }
 }

@@ -174,11 +174,10 @@ fn a_chain_written_anew_without_the_key_is_refused_by_the_key() {
     for (_, lines) in &mut forged {
         for line in lines.iter_mut() {
             let old = line.clone();
-            let record = crate::read_line(&old).unwrap().record;
-            let record = match record {
-                Record::Gap(gap) => Record::Gap(Gap { lost: 0, ..gap }),
-                other => other,
-            };
+            let mut record = crate::read_line(&old).unwrap().record;
+            if let Record::Gap(gap) = &mut record {
+                gap.lost = 0;
+            }
             line.clear();
             chain.append(&record, line);
         }
