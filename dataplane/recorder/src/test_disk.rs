@@ -186,8 +186,11 @@ impl Storage for Disk {
         self.change(number, |held, is_half| {
             let fits = room.map_or(bytes.len(), |room| room.min(bytes.len()));
             let part = if is_half { fits / 2 } else { fits };
-            held.bytes.resize(usize::try_from(offset).unwrap(), 0);
-            held.bytes.extend_from_slice(&bytes[..part]);
+            // What stands behind it stays, as on a real disk.
+            let offset = usize::try_from(offset).unwrap();
+            let end = offset + part;
+            held.bytes.resize(held.bytes.len().max(end), 0);
+            held.bytes[offset..end].copy_from_slice(&bytes[..part]);
             if fits < bytes.len() {
                 return Err(io::ErrorKind::StorageFull.into());
             }
