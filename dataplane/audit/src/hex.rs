@@ -1,22 +1,19 @@
 //! Lower-case hexadecimal digits, for digests, keys and signatures in lines.
 
 /// The digits of one byte.
-pub(crate) fn digits(byte: u8) -> [u8; 2] {
-    let digit = |nibble: u8| {
-        if nibble < 10 {
-            b'0' + nibble
-        } else {
-            b'a' + nibble - 10
-        }
-    };
+fn digits(byte: u8) -> [u8; 2] {
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
     [digit(byte >> 4), digit(byte & 0x0f)]
 }
 
 /// Appends the digits of all bytes.
 pub(crate) fn append(bytes: &[u8], out: &mut Vec<u8>) {
-    out.reserve(2 * bytes.len());
-    for byte in bytes {
-        out.extend_from_slice(&digits(*byte));
+    let start = out.len();
+    // Room first: one check for all of them, and the digits are made many at a time.
+    out.resize(start + 2 * bytes.len(), 0);
+    let room = out.get_mut(start..).unwrap_or_default();
+    for (pair, byte) in room.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&digits(*byte));
     }
 }
 
