@@ -6,8 +6,6 @@ use crate::tree::{files, read, sources};
 
 /// Names that others gave.
 const FOREIGN: [&str; 7] = [
-    // the path of the contract between nodes and control plane
-    "SESSIONS",
     // TLS and rustls
     "NEW_SESSION_TICKET",
     "handle_new_session_ticket",
@@ -26,8 +24,7 @@ fn session_is_a_word_of_the_multiplexer() {
         let home = ["dataplane/mux", "dataplane/tunnel", "benches/src/mux"]
             .iter()
             .any(|room| source.is_in(room))
-            // What a node and its control plane have is called so in their contract.
-            || source.path == "dataplane/proto/src/control.rs";
+;
         for (at, name) in identifiers(source.product()) {
             if !name.to_ascii_lowercase().contains("session") {
                 continue;

@@ -72,7 +72,7 @@ async fn renew(
     Extension(id): Extension<RequestId>,
     Extension(connection): Extension<Connection>,
     mut head: axum::extract::Request,
-) -> Result<Json<Enrolled>, Trouble> {
+) -> Result<(StatusCode, Json<Enrolled>), Trouble> {
     let body = std::mem::take(head.body_mut());
     let wish: Renew = read(body, ENROL_BYTES_MAX, "renewal").await?;
     let enrolled = match &wish.expired {
@@ -91,7 +91,7 @@ async fn renew(
     if let Err(trouble) = &enrolled {
         tracing::warn!(source = %connection.source, ?trouble, "a renewal was refused");
     }
-    Ok(Json(enrolled?))
+    Ok((StatusCode::CREATED, Json(enrolled?)))
 }
 
 async fn subscribe(State(parts): Of, peer: Peer, body: Body) -> Result<Response, Trouble> {
