@@ -102,6 +102,10 @@ pub(crate) fn invitation(hash: &str) -> Key {
     key(format!("invitations/{hash}"))
 }
 
+pub(crate) fn all_agents() -> Prefix {
+    prefix("nodes/agent/".to_owned())
+}
+
 pub(crate) fn agents_of(subaccount: &str) -> Prefix {
     prefix(format!("nodes/agent/{subaccount}/"))
 }

@@ -28,6 +28,7 @@ use crate::trouble::Trouble;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Parts>> {
     OpenApiRouter::new()
+        .routes(routes!(all_agents))
         .routes(routes!(agents))
         .routes(routes!(gateways))
         .routes(routes!(agent, remove_agent))
@@ -42,6 +43,51 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Parts>> {
         .routes(routes!(gateway_status))
         .routes(routes!(explain))
         .routes(routes!(why))
+}
+
+/// Agents, in the subaccounts that the caller may see.
+#[utoipa::path(get, path = "/api/v1/agents", tag = "nodes", security(("bearer" = [])), params(Paging),
+    responses((status = 200, body = Nodes), Refusals))]
+async fn all_agents(
+    State(parts): Of,
+    caller: Caller,
+    Asked(paging): Asked<Paging>,
+) -> Result<Json<Nodes>, Trouble> {
+    let all = keys::all_agents();
+    let mut prefixes: Vec<_> = match visible(caller.principal(), Verb::NodesRead) {
+        Visible::All => return list(&parts, &all, &paging).await,
+        Visible::Some(subaccounts) => subaccounts
+            .iter()
+            .map(|name| keys::agents_of(name))
+            .collect(),
+        Visible::None => Vec::new(),
+    };
+    // In the order of the keys, which is not that of the names: `a-b/` stands before `a/`.
+    prefixes.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    let after = paging.after(&all)?;
+    for prefix in prefixes {
+        let begun = after.as_ref().filter(|after| prefix.holds(after));
+        let is_behind = after
+            .as_ref()
+            .is_some_and(|after| after.as_str() > prefix.as_str());
+        if is_behind && begun.is_none() {
+            continue;
+        }
+        let paging = Paging {
+            after: begun.map(ToString::to_string),
+            limit: paging.limit,
+        };
+        let Json(mut page) = list(&parts, &prefix, &paging).await?;
+        // A page is of one subaccount; the next one begins behind its last agent.
+        if let Some(last) = page.items.last() {
+            page.next = Some(format!("{}{}", prefix.as_str(), last.name));
+            return Ok(Json(page));
+        }
+    }
+    Ok(Json(Nodes {
+        items: Vec::new(),
+        next: None,
+    }))
 }
 
 /// Agents of a subaccount.
