@@ -23,8 +23,7 @@ fn session_is_a_word_of_the_multiplexer() {
     for source in sources() {
         let home = ["dataplane/mux", "dataplane/tunnel", "benches/src/mux"]
             .iter()
-            .any(|room| source.is_in(room))
-;
+            .any(|room| source.is_in(room));
         for (at, name) in identifiers(source.product()) {
             if !name.to_ascii_lowercase().contains("session") {
                 continue;

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{audit, demo, pki, rules, serve, status, token};
+use crate::plane::Connect;
+use crate::{
+    acts, audit, authority, demo, explain, login, nodes, pki, rules, serve, status, token, users,
+};
 
 /// Reach systems in a private network without opening one inbound port there.
 #[derive(Debug, Parser)]
@@ -30,18 +33,19 @@ pub(crate) struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-   0  done; for `rules explain`: allowed; for `rules plan`: no change
-   1  failed; for `rules explain`: denied; for `rules test`: a test failed; for `audit verify`: broken
+   0  done; for `explain` and `rules explain`: allowed; for `rules plan`, `rules diff` and `rules apply`: no change
+   1  failed or refused; for `explain` and `rules explain`: denied; for `rules test`: a test failed; for
+      `audit verify`: broken
    2  the command line is wrong
-   3  for `rules plan`: changes; for `rules import`: imported, and something needs a look; for
-      `audit verify`: whole, but its end is not proven
+   3  for `rules plan` and `rules diff`: changes; for `rules apply`: changed; for `rules import`: imported, and
+      something needs a look; for `audit verify`: whole, but its end is not proven
   78  a rule or configuration file is wrong, or a test in it fails
 
 Results go to standard output, everything else to standard error.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Import, check, test, explain, plan and push rule sets
+    /// Import, check, test, explain, plan, apply and push rule sets
     #[command(subcommand)]
     Rules(rules::Command),
 
@@ -57,6 +61,52 @@ pub(crate) enum Command {
     /// Keeps rules, nodes, people and keys; nodes dial it. Without a configuration it listens on
     /// 127.0.0.1:7420 and keeps everything in ./adit-server.
     Serve(serve::Args),
+
+    /// Log in at the control plane, for the commands to come
+    ///
+    /// What comes of it is in ~/.config/adit/plane.json (or $ADIT_CONFIG_DIR), mode 0600.
+    Login(login::Args),
+
+    /// End the login, at the control plane and here
+    Logout,
+
+    /// Say who asks, as the control plane sees it
+    Whoami {
+        #[command(flatten)]
+        connect: Connect,
+    },
+
+    /// Manage the people of the control plane
+    #[command(subcommand)]
+    Users(users::Command),
+
+    /// Make tokens for programs that use the control plane
+    #[command(subcommand)]
+    Tokens(users::TokenCommand),
+
+    /// Invite, list, revoke agents and gateways, and ask them
+    #[command(subcommand)]
+    Nodes(nodes::Command),
+
+    /// Ask a live agent whether it allows a request, by which rule, or why not
+    ///
+    /// Asked through the control plane, answered by the rules that the agent enforces. Exit code 0: allowed; 1: denied.
+    Explain(explain::Args),
+
+    /// Show what the nodes know of a request, by the id that its caller got
+    Why(explain::WhyArgs),
+
+    /// Show and change the certificate authority and the key that signs rules
+    #[command(subcommand)]
+    Authority(authority::Command),
+
+    /// Show who did what in the control plane, or export it
+    #[command(subcommand)]
+    Acts(acts::Command),
+
+    /// Look at the control plane itself
+    #[command(subcommand)]
+    Plane(authority::PlaneCommand),
 
     /// Make the certificates of agents and gateways
     ///

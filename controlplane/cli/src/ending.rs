@@ -2,7 +2,7 @@
 //!
 //! The codes are part of the interface, see `adit --help`. Success needs no type.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -66,6 +66,12 @@ impl Failure {
         }
     }
 
+    /// Says what was done before it happened.
+    pub(crate) fn after(self, done: impl Display) -> Self {
+        let message = self.message.unwrap_or_default();
+        Self::new(self.code, format_args!("{message}\n{done}"))
+    }
+
     /// Writes the message to standard error.
     pub(crate) fn tell(&self) {
         if let Some(message) = &self.message {
@@ -87,6 +93,12 @@ impl Failure {
             // EX_CONFIG of sysexits.h, as `aditd` uses it.
             Code::Config => 78,
         }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message.as_deref().unwrap_or("no"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The program `adit`: rules, node status, certificates, development tokens and the demo.
+//! The program `adit`: rules, nodes, people, the control plane, certificates, development tokens and the demo.
 //!
 //! Reads the command line, runs one command and turns its end into an exit code. What a command
 //! does is left to the file of its noun.
@@ -10,16 +10,23 @@ mod ending;
 mod manual;
 mod node;
 mod output;
+mod plane;
 mod private_key;
 mod safe_file;
 
+mod acts;
 mod audit;
+mod authority;
 mod demo;
+mod explain;
+mod login;
+mod nodes;
 mod pki;
 mod rules;
 mod serve;
 mod status;
 mod token;
+mod users;
 
 use std::process::ExitCode;
 
@@ -46,6 +53,17 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(args, output),
         Command::Audit(command) => audit::run(command, output),
         Command::Status(args) => in_runtime(status::run(args, output)),
+        Command::Login(args) => in_runtime(login::run(args, output)),
+        Command::Logout => in_runtime(login::out(output)),
+        Command::Whoami { connect } => in_runtime(login::whoami(connect, output)),
+        Command::Users(command) => in_runtime(users::run(command, output)),
+        Command::Tokens(command) => in_runtime(users::tokens(command, output)),
+        Command::Nodes(command) => in_runtime(nodes::run(command, output)),
+        Command::Explain(args) => in_runtime(explain::run(args, output)),
+        Command::Why(args) => in_runtime(explain::why(args, output)),
+        Command::Authority(command) => in_runtime(authority::run(command, output)),
+        Command::Acts(command) => in_runtime(acts::run(command, output)),
+        Command::Plane(command) => in_runtime(authority::status(command, output)),
         Command::Pki(command) => pki::run(command, output),
         Command::Token(command) => token::run(command, output),
         Command::Demo(args) => in_runtime(demo::run(args, output)),

@@ -1,13 +1,19 @@
-//! `adit rules`: import, check, test, explain, plan and push rule sets.
+//! `adit rules`: import, check, test, explain, plan, apply and push rule sets.
 //!
 //! Reading and judging are `policy`'s, the very code that agents enforce with; a node is asked
-//! through its admin endpoint. Nothing is decided here.
+//! through its admin endpoint, the control plane by `plane`. Nothing is decided here.
 
+mod apply;
+mod change;
+mod folder;
+mod held;
 mod import;
 mod plan;
 mod records;
+mod rollout;
 mod suggest;
 mod test;
+mod versions;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -78,6 +84,27 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ADDRESS")]
         node: NodeAddress,
     },
+    /// Put rules in force at the control plane: show what that means, ask, write, wait
+    ///
+    /// Refused if somebody else changed them since they were read. Exit code 0: no change; 3: changed; 1: refused or
+    /// failed; 78: the rules are wrong, or a test in them fails.
+    Apply(apply::Args),
+    /// List the versions of a place's rules, newest first
+    History(versions::HistoryArgs),
+    /// Print rules of the control plane as they were written
+    Show(versions::ShowArgs),
+    /// Show what the way from one version to another means for requests
+    ///
+    /// Told as a plan is. Exit code 0: nothing; 3: something.
+    Diff(versions::DiffArgs),
+    /// Bring the rules of an earlier version back, as a new version
+    Rollback(change::RollbackArgs),
+    /// End a trial: all agents get the version that is on trial
+    Promote(change::ChangeArgs),
+    /// End a trial: what was in force before comes back to the agents that have the version on trial
+    Abandon(change::ChangeArgs),
+    /// Show how far the rules in force have come, agent by agent
+    Rollout(rollout::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -153,6 +180,14 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<(), Failure>
         Command::Import(source) => import::run(source, output),
         Command::Sign(args) => sign(&args, output),
         Command::Push { file, node } => push(&file, &node, output).await,
+        Command::Apply(args) => apply::run(args, output).await,
+        Command::History(args) => versions::history(args, output).await,
+        Command::Show(args) => versions::show(args, output).await,
+        Command::Diff(args) => versions::diff(args, output).await,
+        Command::Rollback(args) => change::roll_back(args, output).await,
+        Command::Promote(args) => change::promote(args, output).await,
+        Command::Abandon(args) => change::abandon(args, output).await,
+        Command::Rollout(args) => rollout::run(args, output).await,
     }
 }
 

@@ -86,6 +86,7 @@ impl Filter {
             // What is asked of decisions only, other records are not.
             Record::Started(_)
             | Record::RulesPushed(_)
+            | Record::Act(_)
             | Record::Gap(_)
             | Record::Recovered(_)
             | Record::Checkpoint(_)

@@ -1,7 +1,6 @@
 //! `adit rules plan`: what a change of rules would mean for requests.
 //!
-//! Comparing is `policy`'s; here the old rules are fetched, from a file or from the node where they are in force, and
-//! the plan becomes a table, or JSON.
+//! Comparing is `policy`'s; here the old rules are fetched, from a file, a node or the control plane, and the plan becomes a table, or JSON.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,10 +11,12 @@ use adit_recorded::{Callers, Facts, Hits};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::{compile, read_rules, records, suggest, wrong};
+use super::held::Place;
+use super::{compile, failing, read_rules, records, suggest, wrong};
 use crate::ending::Failure;
 use crate::node::NodeAddress;
 use crate::output::{Output, Table};
+use crate::plane::Connect;
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -24,6 +25,11 @@ pub(crate) struct Args {
     file: PathBuf,
     #[command(flatten)]
     old: OldRules,
+    /// With --subaccount: the location [default: the default location]
+    #[arg(long, value_name = "LOCATION", requires = "subaccount")]
+    location: Option<String>,
+    #[command(flatten)]
+    connect: Connect,
     /// Name the callers in recorded decisions who would have been hit: files, and folders of *.jsonl
     #[arg(long, num_args = 1.., value_name = "PATH")]
     audit: Vec<PathBuf>,
@@ -38,6 +44,9 @@ struct OldRules {
     /// Compare with the rules in force on this agent: unix:PATH
     #[arg(long, value_name = "ADDRESS")]
     node: Option<NodeAddress>,
+    /// Compare with the rules that the control plane has in force for this subaccount
+    #[arg(long, value_name = "SUBACCOUNT")]
+    subaccount: Option<String>,
 }
 
 pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
@@ -48,10 +57,20 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
             new.name
         ));
     }
-    let old = match (args.old.against, args.old.node) {
-        (Some(file), _) => from_file(&file)?,
-        (None, Some(node)) => in_force(&node).await?,
-        (None, None) => return Err(Failure::usage("say --against FILE or --node ADDRESS")),
+    let old = match (args.old.against, args.old.node, args.old.subaccount) {
+        (Some(file), _, _) => from_file(&file)?,
+        (None, Some(node), _) => in_force(&node).await?,
+        (None, None, Some(subaccount)) => {
+            let place = Place::new(&subaccount, args.location.as_deref().unwrap_or_default())?;
+            let held = place.held(&args.connect.open()?).await?;
+            let version = held.rules.as_ref().map(|rules| rules.version.version);
+            Rules::of_text(&place.to_string(), version, held.text().to_owned())?
+        }
+        (None, None, None) => {
+            return Err(Failure::usage(
+                "say --against FILE, --node ADDRESS or --subaccount SUBACCOUNT",
+            ));
+        }
     };
     let hits = if args.audit.is_empty() {
         None
@@ -60,10 +79,24 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         let hits = adit_recorded::hits(new.snapshot.table(), &ledger);
         Some((hits, ledger.facts()))
     };
+    tell_with(&old, &new, hits.as_ref(), output)
+}
+
+/// Shows what the way from `old` to `new` means; exit code 3 if it means something.
+pub(super) fn tell(old: &Rules, new: &Rules, output: Output) -> Result<(), Failure> {
+    tell_with(old, new, None, output)
+}
+
+fn tell_with(
+    old: &Rules,
+    new: &Rules,
+    hits: Option<&(Hits, Facts)>,
+    output: Output,
+) -> Result<(), Failure> {
     let plan = adit_policy::plan(old.snapshot.table(), new.snapshot.table());
-    let mut text = text(&plan, &old, &new);
-    let mut value = value(&plan, &old, &new)?;
-    if let Some((hits, facts)) = &hits {
+    let mut text = text(&plan, old, new);
+    let mut value = value(&plan, old, new)?;
+    if let Some((hits, facts)) = hits {
         text.push_str(&hits_text(hits, *facts));
         if let Value::Object(members) = &mut value {
             members.insert("audit".to_owned(), hits_value(hits, *facts));
@@ -84,14 +117,37 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
 }
 
 /// Rules, and where they are from.
-struct Rules {
+pub(super) struct Rules {
     name: String,
     /// Where they are in force, their version there.
     version: Option<u64>,
-    snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<Snapshot>,
+    text: String,
 }
 
 impl Rules {
+    /// Rules that were read from a place called `name`, where they have this version.
+    pub(super) fn of_text(name: &str, version: Option<u64>, text: String) -> Result<Self, Failure> {
+        let snapshot = compile(name, text.clone()).map_err(|problems| wrong(&problems))?;
+        Ok(Self {
+            name: name.to_owned(),
+            version,
+            snapshot,
+            text,
+        })
+    }
+
+    /// As they are written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// That the tests in them pass.
+    pub(super) fn pass_tests(&self) -> Result<(), Failure> {
+        let tests = self.snapshot.table().run_tests();
+        tests.map(drop).map_err(|problems| failing(&problems))
+    }
+
     fn title(&self) -> String {
         let hash = self.snapshot.hash_hex();
         let hash = hash.get(..12).unwrap_or_default();
@@ -112,12 +168,7 @@ impl Rules {
 
 fn from_file(file: &Path) -> Result<Rules, Failure> {
     let (name, rules) = read_rules(file)?;
-    let snapshot = compile(&name, rules).map_err(|problems| wrong(&problems))?;
-    Ok(Rules {
-        name,
-        version: None,
-        snapshot,
-    })
+    Rules::of_text(&name, None, rules)
 }
 
 async fn in_force(node: &NodeAddress) -> Result<Rules, Failure> {
@@ -147,7 +198,7 @@ async fn in_force(node: &NodeAddress) -> Result<Rules, Failure> {
         }
         _ => return Err(Failure::failed(format!("{node}: {}", answer.complaint()))),
     };
-    let snapshot = compile(&name, text).map_err(|problems| {
+    let snapshot = compile(&name, text.clone()).map_err(|problems| {
         Failure::failed(format!(
             "{node} has rules in force that this version of adit does not understand\n{problems}"
         ))
@@ -156,10 +207,11 @@ async fn in_force(node: &NodeAddress) -> Result<Rules, Failure> {
         name,
         version,
         snapshot,
+        text,
     })
 }
 
-fn text(plan: &Plan, old: &Rules, new: &Rules) -> String {
+pub(super) fn text(plan: &Plan, old: &Rules, new: &Rules) -> String {
     let mut text = format!("from  {}\nto    {}\n\n", old.title(), new.title());
     for line in &plan.lines {
         text.push_str(&format!("{line}\n"));
@@ -178,7 +230,7 @@ fn text(plan: &Plan, old: &Rules, new: &Rules) -> String {
     text
 }
 
-fn value(plan: &Plan, old: &Rules, new: &Rules) -> Result<Value, Failure> {
+pub(super) fn value(plan: &Plan, old: &Rules, new: &Rules) -> Result<Value, Failure> {
     let lines: Vec<Value> = plan.lines.iter().map(line).collect::<Result<_, _>>()?;
     Ok(json!({
         "old": old.value(),

@@ -1,0 +1,59 @@
+//! The control plane's server as the command line sees it: who it is, what it is asked, who asks.
+//!
+//! Connections, the profile that `adit login` leaves, and questions to people are here. What is asked and how the
+//! answer is told is left to the files of the nouns.
+
+mod client;
+mod profile;
+pub(crate) mod prompt;
+pub(crate) mod shown;
+mod trust;
+
+use adit_authority::{Name, pem};
+
+use crate::ending::Failure;
+
+pub(crate) use client::{Answer, Call, Plane, ServerUrl};
+pub(crate) use profile::{Connect, Profile};
+pub(crate) use trust::Trust;
+
+/// A server that has proved itself.
+#[derive(Debug)]
+pub(crate) struct Proven {
+    /// Its name.
+    pub(crate) server: String,
+    pub(crate) trust_domain: String,
+    /// The root that a pin names, PEM; empty where roots were given.
+    pub(crate) root_pem: String,
+}
+
+/// Connects, and says who is there.
+///
+/// # Errors
+/// Nobody is there, or somebody else.
+pub(crate) async fn proven(plane: &Plane, trust: &Trust) -> Result<Proven, Failure> {
+    let chain = plane.chain().await?;
+    let named = chain.first().and_then(trust::server_named);
+    let (domain, server) =
+        named.ok_or_else(|| Failure::failed("the server's certificate names nobody"))?;
+    let root = match trust {
+        Trust::Roots(_) => None,
+        Trust::Pin(pin) => trust::pinned(&chain, pin),
+    };
+    Ok(Proven {
+        server,
+        trust_domain: domain.to_string(),
+        root_pem: root.map_or_else(String::new, |root| pem("CERTIFICATE", root)),
+    })
+}
+
+/// A name as a part of a path; `what` is for messages.
+///
+/// # Errors
+/// It can be no name, and would ask for something else.
+pub(crate) fn segment<'n>(what: &str, name: &'n str) -> Result<&'n str, Failure> {
+    match name.parse::<Name>() {
+        Ok(_) => Ok(name),
+        Err(why) => Err(Failure::usage(format!("{what} {name:?}: {why}"))),
+    }
+}
