@@ -7,6 +7,7 @@
 mod backends;
 mod caller;
 mod nodes;
+mod operator;
 mod story;
 mod world;
 
@@ -18,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::backends::Backends;
 use self::nodes::Nodes;
+use self::operator::Operator;
 use self::story::Story;
 use self::world::World;
 use crate::ending::Failure;
@@ -33,7 +35,7 @@ pub(crate) struct Args {
     /// A folder of an earlier demo is used again, with fresh keys; any other must be empty.
     #[arg(long, default_value = "demo")]
     dir: PathBuf,
-    /// Where gateway and agent listen on 127.0.0.1
+    /// Where control plane, gateway and agent listen on 127.0.0.1
     #[arg(long, value_enum, default_value_t = Ports::Default)]
     ports: Ports,
     /// Threads that carry traffic, for each node [default: one for each core]
@@ -44,7 +46,7 @@ pub(crate) struct Args {
 /// Which ports the demo takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Ports {
-    /// The ones of the documentation: 20003, 20004, 8443, 9494 and 9495
+    /// The ones of the documentation: 7420, 20003, 20004, 8443, 9494 and 9495
     Default,
     /// Any that are free
     Auto,
@@ -56,14 +58,15 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
     let backends = Backends::start().await?;
     let world = World::make(&args.dir, args.ports, args.shards, &backends)?;
     let mut nodes = Nodes::new(program);
-    let mut story = Story::new(&world, &backends, output);
+    let operator = Operator::new(&world, output)?;
+    let mut story = Story::new(&world, &backends, &operator, output);
 
     let outcome = tokio::select! {
-        outcome = play(&world, &mut nodes, &mut story, args.once) => outcome,
+        outcome = play(&world, &mut nodes, &operator, &mut story, args.once) => outcome,
         () = stop.asked() => story.verdict(),
     };
     // From here on a signal means: at once.
-    output.line("\nstopping gateway and agent");
+    output.line("\nstopping agent, gateway and control plane");
     nodes.stop(stop.asked()).await;
     world.close();
     outcome
@@ -73,11 +76,12 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
 async fn play(
     world: &World,
     nodes: &mut Nodes,
+    operator: &Operator,
     story: &mut Story<'_>,
     once: bool,
 ) -> Result<(), Failure> {
     story.opening();
-    nodes.start(world, story).await?;
+    nodes.start(world, operator, story).await?;
     world.announce(nodes)?;
     story.tell().await;
     if once {

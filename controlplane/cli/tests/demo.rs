@@ -109,9 +109,15 @@ fn it_starts_the_nodes_with_their_configurations() {
         .unwrap();
     let args = std::fs::read_to_string(desk.path("aditd.args")).unwrap();
     let config = desk.path("d/gateway.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let url = text.split('"').find(|part| part.starts_with("https://")).unwrap();
     assert_eq!(
         args.trim_end(),
-        format!("gateway --config {}", config.display())
+        format!(
+            "gateway --enrol {url} --token-file {} --config {}",
+            desk.path("d/gateway.invitation").display(),
+            config.display()
+        )
     );
     for config in ["gateway.toml", "agent.toml"] {
         let text = std::fs::read_to_string(desk.path("d").join(config)).unwrap();

@@ -118,12 +118,17 @@ impl Decisions {
 
     /// What was decided about the request of this id, if it is still at hand.
     pub(crate) fn why(&self, id: &str) -> Option<Value> {
-        let recorded = self.sink.as_ref().and_then(|sink| sink.recent(id));
-        if let Some(why) = recorded.and_then(|body| told(&body)) {
-            return Some(why);
-        }
-        let denials = self.denials.lock();
-        let denied = denials.iter().find(|denied| denied.id == id)?;
+        // A denial that is kept whole says more than its record: the rule that comes closest.
+        let denied = self
+            .denials
+            .lock()
+            .iter()
+            .find(|denied| denied.id == id)
+            .cloned();
+        let Some(denied) = denied else {
+            let recorded = self.sink.as_ref().and_then(|sink| sink.recent(id));
+            return recorded.and_then(|body| told(&body));
+        };
         Some(json!({
             "request": denied.request,
             "id": denied.id,

@@ -1,4 +1,4 @@
-//! The demo's children: one gateway and one agent, the real programs.
+//! The demo's children: control plane, gateway and agent, the real programs.
 //!
 //! Starts them, waits until they are ready, and ends each by its own process id, also when the demo
 //! fails. What they are configured with is `world`'s.
@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::operator::Operator;
 use super::story::Story;
-use super::world::World;
+use super::world::{AGENT, GATEWAY, OPERATOR, SUBACCOUNT, World};
 use crate::ending::Failure;
 use crate::node::NodeAddress;
 
@@ -56,10 +58,11 @@ pub(super) fn find_aditd() -> Result<PathBuf, Failure> {
     }
 }
 
-/// Both children. Dropping it kills what still runs.
+/// All children. Dropping it kills what still runs.
 #[derive(Debug)]
 pub(super) struct Nodes {
     program: PathBuf,
+    control: Option<Node>,
     gateway: Option<Node>,
     agent: Option<Node>,
 }
@@ -68,32 +71,91 @@ impl Nodes {
     pub(super) fn new(program: PathBuf) -> Self {
         Self {
             program,
+            control: None,
             gateway: None,
             agent: None,
         }
     }
 
-    /// Starts gateway and agent, pushes the rules and waits until requests can be sent.
-    pub(super) async fn start(&mut self, world: &World, story: &Story<'_>) -> Result<(), Failure> {
+    /// Starts control plane, gateway and agent as an operator does, puts the rules in force and waits until requests can
+    /// be sent.
+    pub(super) async fn start(
+        &mut self,
+        world: &World,
+        operator: &Operator,
+        story: &Story<'_>,
+    ) -> Result<(), Failure> {
+        let this = std::env::current_exe().context("where this program is")?;
+        let control = Command::new(this);
+        let control = self
+            .control
+            .insert(Node::spawn("control", control, world, &["serve"])?);
+        control.listens(world).await?;
+        story.started("control", control.pid());
+        let url = world.control_url();
+        let login = [
+            "login",
+            &url,
+            "--root",
+            "control/ca.pem",
+            "--setup",
+            "control/setup-token",
+            "--user",
+            OPERATOR,
+            "--password-file",
+            "password",
+        ];
+        operator.types(&login, &[0]).await?;
+
+        let invite = [
+            "nodes",
+            "invite",
+            "--role",
+            "gateway",
+            "--name",
+            GATEWAY,
+            "--out",
+            "gateway.invitation",
+        ];
+        operator.types(&invite, &[0]).await?;
         let gateway = self
             .gateway
-            .insert(Node::spawn(&self.program, "gateway", world)?);
+            .insert(Node::enrol("gateway", &self.program, world)?);
         gateway
             .answers(&world.gateway_admin(), "/healthz", READY_WITHIN)
             .await?;
         story.started("gateway", gateway.pid());
 
+        let invite = [
+            "nodes",
+            "invite",
+            "--role",
+            "agent",
+            "--subaccount",
+            SUBACCOUNT,
+            "--name",
+            AGENT,
+            "--out",
+            "agent.invitation",
+        ];
+        operator.types(&invite, &[0]).await?;
         let agent = self
             .agent
-            .insert(Node::spawn(&self.program, "agent", world)?);
+            .insert(Node::enrol("agent", &self.program, world)?);
         agent
             .answers(&world.agent_admin(), "/healthz", READY_WITHIN)
             .await?;
         story.started("agent", agent.pid());
 
-        let rules = world.rules.clone();
-        let accepted = crate::rules::push_to(&world.agent_admin(), "rules.toml", rules).await?;
-        story.pushed(&accepted);
+        operator
+            .types(
+                &["rules", "plan", "rules.toml", "--subaccount", SUBACCOUNT],
+                &[3],
+            )
+            .await?;
+        operator
+            .applies("rules.toml", "orders may be read and written")
+            .await?;
         agent
             .answers(&world.agent_admin(), "/readyz", READY_WITHIN)
             .await?;
@@ -102,6 +164,10 @@ impl Nodes {
             .await?;
         story.ready();
         Ok(())
+    }
+
+    pub(super) fn control_pid(&self) -> Option<u32> {
+        self.control.as_ref().and_then(Node::pid)
     }
 
     pub(super) fn gateway_pid(&self) -> Option<u32> {
@@ -121,12 +187,13 @@ impl Nodes {
             }
         }
         tokio::select! {
+            told = ended(&mut self.control) => told,
             told = ended(&mut self.gateway) => told,
             told = ended(&mut self.agent) => told,
         }
     }
 
-    /// Ends both: SIGTERM, and SIGKILL after ten seconds or when `hurry` comes first.
+    /// Ends all: SIGTERM, and SIGKILL after ten seconds or when `hurry` comes first.
     pub(super) async fn stop(mut self, hurry: impl Future<Output = ()>) {
         async fn end(node: Option<&mut Node>) {
             if let Some(node) = node {
@@ -134,10 +201,16 @@ impl Nodes {
             }
         }
         tokio::select! {
-            _ = async { tokio::join!(end(self.agent.as_mut()), end(self.gateway.as_mut())) } => {}
+            _ = async {
+                tokio::join!(end(self.agent.as_mut()), end(self.gateway.as_mut()));
+                end(self.control.as_mut()).await;
+            } => {}
             () = hurry => {}
         }
-        for node in [self.agent, self.gateway].into_iter().flatten() {
+        for node in [self.agent, self.gateway, self.control]
+            .into_iter()
+            .flatten()
+        {
             node.kill().await;
         }
     }
@@ -152,11 +225,28 @@ struct Node {
 }
 
 impl Node {
-    fn spawn(program: &Path, role: &'static str, world: &World) -> Result<Self> {
+    /// A node that becomes one by its invitation.
+    fn enrol(role: &'static str, program: &Path, world: &World) -> Result<Self> {
+        let mut command = Command::new(program);
+        command
+            .arg(role)
+            .arg("--enrol")
+            .arg(world.control_url())
+            .arg("--token-file")
+            .arg(world.path(&format!("{role}.invitation")));
+        Self::spawn(role, command, world, &[])
+    }
+
+    fn spawn(
+        role: &'static str,
+        mut command: Command,
+        world: &World,
+        words: &[&str],
+    ) -> Result<Self> {
         let log = world.path(&format!("{role}.log"));
         let file = File::create(&log).with_context(|| log.display().to_string())?;
-        let child = Command::new(program)
-            .arg(role)
+        let child = command
+            .args(words)
             .arg("--config")
             .arg(world.path(&format!("{role}.toml")))
             .stdin(Stdio::null())
@@ -166,8 +256,31 @@ impl Node {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("{} {role}", program.display()))?;
+            .with_context(|| role.to_owned())?;
         Ok(Self { role, child, log })
+    }
+
+    /// Waits until the control plane can be reached and has said how to begin.
+    async fn listens(&mut self, world: &World) -> Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            if let Some(status) = self.child.try_wait().context(self.role)? {
+                bail!("{}", self.obituary(status));
+            }
+            let listens = TcpStream::connect(world.endpoints.control).await.is_ok();
+            if listens && world.path("control/setup-token").exists() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "the control plane is not ready after {} s; the end of {}:\n{}",
+                    READY_WITHIN.as_secs(),
+                    self.log.display(),
+                    self.last_lines()
+                );
+            }
+            sleep(ASK_EVERY).await;
+        }
     }
 
     /// The process id; `None` once it has ended and been waited for.

@@ -1,4 +1,4 @@
-//! What the demo tells: four requests, hop by hop, with what was expected and what was seen.
+//! What the demo tells: requests, a question and a mistake, hop by hop, with what was expected and what was seen.
 //!
 //! Every sentence about a hop comes from that hop: the backend says what reached it, the agent
 //! explains its own decision, the gateway's answer is shown as it came.
@@ -11,19 +11,24 @@ use serde_json::{Value, json};
 
 use super::backends::{Backends, GREETING};
 use super::caller::{self, HttpAnswer};
+use super::operator::{LOGIN, Operator};
 use super::world::{
     AGENT, ALLOWED_URL, DENIED_URL, Endpoints, GATEWAY, SUBACCOUNT, TCP_HOST, TCP_PORT, World,
 };
 use crate::ending::Failure;
 use crate::output::{Output, Table};
 
-/// How many requests the story has.
-const STEPS: usize = 4;
+const WHY: &str = "why was it denied";
+const BACK: &str = "a change that was wrong is taken back";
+
+/// How many steps the story has.
+const STEPS: usize = 6;
 
 /// The teller.
 pub(super) struct Story<'w> {
     world: &'w World,
     backends: &'w Backends,
+    operator: &'w Operator,
     output: Output,
     steps: Vec<Step>,
 }
@@ -40,10 +45,16 @@ struct Step {
 struct Hop(&'static str, String);
 
 impl<'w> Story<'w> {
-    pub(super) fn new(world: &'w World, backends: &'w Backends, output: Output) -> Self {
+    pub(super) fn new(
+        world: &'w World,
+        backends: &'w Backends,
+        operator: &'w Operator,
+        output: Output,
+    ) -> Self {
         Self {
             world,
             backends,
+            operator,
             output,
             steps: Vec::new(),
         }
@@ -66,42 +77,55 @@ impl<'w> Story<'w> {
             .line(format_args!("{role:<9}  started as process {pid}"));
     }
 
-    pub(super) fn pushed(&self, accepted: &Value) {
-        self.output.line(format_args!(
-            "rules      version {} is in force on the agent",
-            accepted.get("version").unwrap_or(&Value::Null)
-        ));
-    }
-
     pub(super) fn ready(&self) {
         self.output
-            .line("tunnel     up: the agent dialled out, no port is open on its side");
+            .line("\ntunnel    up: the agent dialled out, no port is open on its side");
     }
 
-    /// Sends the four requests and tells each as it happens.
+    /// Sends the requests, asks and mends, and tells each as it happens.
     pub(super) async fn tell(&mut self) {
+        self.title("an allowed request");
         let step = Step {
             title: "an allowed request",
             expected: "200 from the backend".to_owned(),
             seen: self.allowed().await,
         };
         self.add(step);
+        self.title("a request no rule allows");
         let step = Step {
             title: "a request no rule allows",
             expected: "403 resource-denied, and nothing reaches the backend".to_owned(),
             seen: self.denied().await,
         };
         self.add(step);
+        self.title("a request without a token");
         let step = Step {
             title: "a request without a token",
             expected: "407 token-missing".to_owned(),
             seen: self.unknown().await,
         };
         self.add(step);
+        self.title("a TCP conversation by SOCKS5");
         let step = Step {
             title: "a TCP conversation by SOCKS5",
             expected: "the greeting, and the line sent".to_owned(),
             seen: self.conversation().await,
+        };
+        self.add(step);
+
+        self.title(WHY);
+        let step = Step {
+            title: WHY,
+            expected: "the agent that denied it says by which rules, and what comes closest"
+                .to_owned(),
+            seen: self.why().await,
+        };
+        self.add(step);
+        self.title(BACK);
+        let step = Step {
+            title: BACK,
+            expected: "403 while it is in force, 200 again afterwards".to_owned(),
+            seen: self.taken_back().await,
         };
         self.add(step);
 
@@ -139,17 +163,21 @@ impl<'w> Story<'w> {
     /// Where everything is, and lines to paste.
     pub(super) fn invitation(&self) {
         let Endpoints {
+            control,
             http,
             socks5,
             tunnel,
             gateway_admin,
             agent_metrics,
         } = self.world.endpoints;
+        let login = self.world.path(LOGIN);
+        let login = login.display();
         let token = self.world.path("token");
         let token = token.display();
         let agent = self.world.agent_admin();
         let mut table = Table::new(["ENDPOINT", "ADDRESS"]);
         for (what, address) in [
+            ("control plane", format!("https://{control}")),
             ("gateway, HTTP proxy", http.to_string()),
             ("gateway, SOCKS5 proxy", socks5.to_string()),
             ("gateway, tunnels", tunnel.to_string()),
@@ -165,17 +193,23 @@ impl<'w> Story<'w> {
              curl -x http://{http} --proxy-header \"Proxy-Authorization: Bearer $(cat {token})\" {ALLOWED_URL}\n  \
              curl -x http://{http} --proxy-header \"Proxy-Authorization: Bearer $(cat {token})\" -i {DENIED_URL}\n  \
              curl --socks5-hostname {socks5} --proxy-user \":$(cat {token})\" telnet://{TCP_HOST}:{TCP_PORT}\n  \
-             adit status --node {agent}\n  \
-             adit rules explain --node {agent} 'GET {DENIED_URL}'\n  \
-             adit rules push {} --node {agent}\n\n\
+             export ADIT_CONFIG_DIR={login}\n  \
+             adit nodes list\n  \
+             adit explain --agent {AGENT} --subaccount {SUBACCOUNT} 'GET {DENIED_URL}'\n  \
+             adit rules apply {} --subaccount {SUBACCOUNT} --wait\n  \
+             adit acts list\n\n\
              Ctrl-C ends the demo.",
             self.world.path("rules.toml").display()
         ));
     }
 
-    fn add(&mut self, step: Step) {
+    /// What comes is told before it happens: some of it takes a moment.
+    fn title(&self, title: &str) {
         let number = self.steps.len() + 1;
-        self.output.line(format_args!("\n{number}. {}", step.title));
+        self.output.line(format_args!("\n{number}. {title}"));
+    }
+
+    fn add(&mut self, step: Step) {
         match &step.seen {
             Ok(hops) => {
                 for Hop(who, what) in hops {
@@ -264,6 +298,49 @@ impl<'w> Story<'w> {
             Hop("backend", greeting),
             Hop("app", format!("sends {LINE:?}")),
             Hop("backend", format!("gives back {echoed:?}")),
+        ])
+    }
+
+    /// Asks by the id that the caller got, through the control plane.
+    async fn why(&self) -> Result<Vec<Hop>> {
+        let answer = self.get(DENIED_URL, true).await?;
+        refused(&answer, 403, "resource-denied")?;
+        let refusal = answer.refusal.as_deref().unwrap_or_default();
+        let id = refusal.rsplit_once("id=").map_or("", |(_, id)| id);
+        let told = self
+            .operator
+            .types(&["why", id, "--subaccount", SUBACCOUNT], &[0])
+            .await?;
+        for word in [AGENT, "resource-denied", "closest is"] {
+            ensure!(told.contains(word), "nothing of {word} in: {told}");
+        }
+        Ok(vec![Hop("app", format!("got {refusal}"))])
+    }
+
+    /// Puts rules in force that do not allow what is needed, and brings back those before.
+    async fn taken_back(&self) -> Result<Vec<Hop>> {
+        self.operator.applies("wrong.toml", "a slip").await?;
+        let during = self.get(ALLOWED_URL, true).await?;
+        refused(&during, 403, "resource-denied")?;
+        let back = [
+            "rules",
+            "rollback",
+            "--to",
+            "1",
+            "--subaccount",
+            SUBACCOUNT,
+            "--yes",
+            "--wait",
+        ];
+        self.operator.types(&back, &[0, 3]).await?;
+        let after = self.get(ALLOWED_URL, true).await?;
+        ensure!(after.status == 200, "{}", summary(&after));
+        self.operator
+            .types(&["rules", "history", "--subaccount", SUBACCOUNT], &[0])
+            .await?;
+        Ok(vec![
+            Hop("app", format!("with the slip: {}", summary(&during))),
+            Hop("app", format!("with version 1 back: {}", summary(&after))),
         ])
     }
 

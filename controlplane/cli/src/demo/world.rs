@@ -1,4 +1,4 @@
-//! The demo's folder: keys, token, rules and configurations, all fresh.
+//! The demo's folder: token, rules and configurations, all fresh. Keys are made by the programs themselves.
 //!
 //! Writes what a person would write following the documentation. Starting programs is left to
 //! `nodes`.
@@ -10,16 +10,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use adit_authority::{Identity, Name};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::json;
-use time::OffsetDateTime;
 
 use super::Ports;
 use super::backends::Backends;
 use super::nodes::Nodes;
+use super::operator::LOGIN;
 use crate::node::NodeAddress;
-use crate::pki::authority::{self, Authority};
 use crate::safe_file::{self, Readers};
 use crate::token::issuer::{self, Claims, Issuer};
 
@@ -32,6 +31,10 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// How long the demo's token is valid, in seconds: a week, for a demo that stays up.
 const TOKEN_S: u64 = 7 * 24 * 3600;
 
+/// How many letters the operator's password has.
+const PASSWORD_CHARS: usize = 24;
+
+pub(super) const OPERATOR: &str = "operator";
 pub(super) const SUBACCOUNT: &str = "demo";
 pub(super) const GATEWAY: &str = "gw-1";
 pub(super) const AGENT: &str = "agent-1";
@@ -54,6 +57,7 @@ pub(super) struct World {
 /// Where the nodes listen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Endpoints {
+    pub(super) control: SocketAddr,
     pub(super) http: SocketAddr,
     pub(super) socks5: SocketAddr,
     pub(super) tunnel: SocketAddr,
@@ -80,8 +84,14 @@ impl World {
             endpoints,
             _lock: lock,
         };
-        certificates(&world.dir)?;
+        for folder in ["gw", "agent"] {
+            safe_file::make_folder(&world.dir.join(folder))?;
+        }
+        let password = format!("{}\n", password()?);
+        safe_file::replace(&world.path("password"), password.as_bytes(), Readers::Owner)?;
         world.write("rules.toml", &world.rules)?;
+        world.write("wrong.toml", &world.rules.replace("/orders", "/invoices"))?;
+        world.write("control.toml", &world.control_config())?;
         world.write("gateway.toml", &world.gateway_config(shards))?;
         world.write("agent.toml", &world.agent_config(shards))?;
         let socket = world.dir.join("agent/admin.sock");
@@ -116,8 +126,15 @@ impl World {
             tunnel,
             gateway_admin,
             agent_metrics,
+            ..
         } = self.endpoints;
         let ready = json!({
+            "control": {
+                "url": self.control_url(),
+                "root": self.path("control/ca.pem"),
+                "config_dir": self.path(LOGIN),
+                "pid": nodes.control_pid(),
+            },
             "gateway": {
                 "http": http.to_string(),
                 "socks5": socks5.to_string(),
@@ -153,6 +170,23 @@ impl World {
         safe_file::replace(&self.path(name), text.as_bytes(), Readers::Everybody)
     }
 
+    /// Where the control plane is.
+    pub(super) fn control_url(&self) -> String {
+        format!("https://{}", self.endpoints.control)
+    }
+
+    fn control_config(&self) -> String {
+        format!(
+            r#"# The control plane. Paths count from this file's folder.
+[server]
+name = "control-1"
+listen = "{}"
+state = "control"
+"#,
+            self.endpoints.control
+        )
+    }
+
     fn gateway_config(&self, shards: Option<NonZeroU16>) -> String {
         let Endpoints {
             http,
@@ -164,13 +198,13 @@ impl World {
         format!(
             r#"# The cloud end. Paths count from this file's folder.
 [gateway]
-name = "{GATEWAY}"
+identity = "gw/identity"
+
+[control]
+urls = ["{}"]
 
 [tunnel]
 listen = "{tunnel}"
-certificate = "gw/cert.pem"
-key = "gw/key.pem"
-roots = "gw/ca.pem"
 
 [http]
 listen = "{http}"
@@ -188,6 +222,7 @@ algorithms = ["EdDSA"]
 listen = "{gateway_admin}"
 socket = "gw/admin.sock"
 {}"#,
+            self.control_url(),
             runtime(shards)
         )
     }
@@ -201,19 +236,20 @@ socket = "gw/admin.sock"
         format!(
             r#"# The on-premise end. Paths count from this file's folder.
 [agent]
-location = ""
 state = "agent/state"
+identity = "agent/identity"
+
+[control]
+urls = ["{}"]
 
 [tunnel]
 gateways = ["{tunnel}"]
-certificate = "agent/cert.pem"
-key = "agent/key.pem"
-roots = "agent/ca.pem"
 
 [admin]
 listen = "{agent_metrics}"
 socket = "agent/admin.sock"
 {}"#,
+            self.control_url(),
             runtime(shards)
         )
     }
@@ -270,44 +306,34 @@ fn clear(dir: &Path) -> Result<()> {
     for name in [
         "demo.json",
         "token",
+        "password",
         "rules.toml",
+        "wrong.toml",
+        "control.toml",
         "gateway.toml",
         "agent.toml",
+        "gateway.invitation",
+        "agent.invitation",
+        "control.log",
         "gateway.log",
         "agent.log",
     ] {
         gone(fs::remove_file(dir.join(name)), name)?;
     }
-    for name in ["pki", "issuer", "gw", "agent"] {
+    for name in ["control", LOGIN, "pki", "issuer", "gw", "agent"] {
         gone(fs::remove_dir_all(dir.join(name)), name)?;
     }
     Ok(())
 }
 
-fn certificates(dir: &Path) -> Result<()> {
-    let name = |text: &str| {
-        text.parse::<Name>()
-            .map_err(|error| anyhow!("{text}: {error}"))
-    };
-    let trust_domain = "adit.local"
-        .parse()
-        .map_err(|error| anyhow!("adit.local: {error}"))?;
-    let now = OffsetDateTime::now_utc();
-    let pki = dir.join("pki");
-    authority::init(&pki, &trust_domain, 90, now)?;
-    let authority = Authority::open(&pki)?;
-    let gateway = Identity::Gateway {
-        name: name(GATEWAY)?,
-    };
-    let agent = Identity::Agent {
-        subaccount: name(SUBACCOUNT)?,
-        name: name(AGENT)?,
-    };
-    for (folder, identity) in [("gw", gateway), ("agent", agent)] {
-        let issued = authority.issue(&identity, 90, now)?;
-        crate::pki::write(&dir.join(folder), &issued, false)?;
-    }
-    Ok(())
+/// A password that nobody has to remember.
+fn password() -> Result<String> {
+    let mut bytes = [0_u8; PASSWORD_CHARS];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_nothing_to_tell| anyhow!("the system gives no random numbers"))?;
+    let letter = |byte: &u8| char::from(b'a' + byte % 26);
+    Ok(bytes.iter().map(letter).collect())
 }
 
 fn token(dir: &Path) -> Result<String> {
@@ -361,8 +387,8 @@ allow_loopback = true
 impl Endpoints {
     fn choose(ports: Ports) -> Result<Self> {
         let wanted = match ports {
-            Ports::Default => [20003, 20004, 8443, 9494, 9495],
-            Ports::Auto => [0; 5],
+            Ports::Default => [7420, 20003, 20004, 8443, 9494, 9495],
+            Ports::Auto => [0; 6],
         };
         // All are held until all are known, so that no two are the same; then the nodes take them.
         let held = wanted
@@ -381,6 +407,7 @@ impl Endpoints {
                 .context("the address of a listener")
         };
         Ok(Self {
+            control: next()?,
             http: next()?,
             socks5: next()?,
             tunnel: next()?,

@@ -61,10 +61,8 @@ fn the_folder_and_its_secrets_are_closed_to_others() {
     assert_eq!(mode(&demo), 0o700);
     for secret in [
         "token",
+        "password",
         "issuer/issuer-key.pem",
-        "pki/ca-key.pem",
-        "gw/key.pem",
-        "agent/key.pem",
     ] {
         assert_eq!(mode(&world.path(secret)), 0o600, "{secret}");
     }
@@ -75,12 +73,12 @@ fn a_second_demo_in_the_same_folder_waits_for_the_end_of_the_first_and_has_fresh
     let dir = tempfile::tempdir().unwrap();
     let demo = dir.path().join("demo");
     let first = make(&demo).unwrap();
-    let old = fs::read(first.path("agent/key.pem")).unwrap();
+    let old = fs::read(first.path("password")).unwrap();
     let refused = make(&demo).unwrap_err().to_string();
     assert!(refused.contains("a demo is running there"), "{refused}");
     drop(first);
     let second = make(&demo).unwrap();
-    assert_ne!(fs::read(second.path("agent/key.pem")).unwrap(), old);
+    assert_ne!(fs::read(second.path("password")).unwrap(), old);
 }
 
 #[test]
@@ -103,13 +101,14 @@ fn a_folder_too_deep_for_a_socket_is_refused_with_the_reason() {
 #[test]
 fn ports_are_all_different() {
     let Endpoints {
+        control,
         http,
         socks5,
         tunnel,
         gateway_admin,
         agent_metrics,
     } = Endpoints::choose(Ports::Auto).unwrap();
-    let mut ports = vec![http, socks5, tunnel, gateway_admin, agent_metrics];
+    let mut ports = vec![control, http, socks5, tunnel, gateway_admin, agent_metrics];
     ports.sort();
     ports.dedup();
     assert_eq!(ports.len(), 5);
