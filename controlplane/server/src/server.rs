@@ -132,6 +132,7 @@ impl Server {
             }
         };
         let pin = life.pin();
+        let keeping = tokio::spawn(keep_roots(Arc::clone(&life), settings.state.join("ca.pem")));
         let parts = Arc::new(Parts {
             name: settings.name.clone(),
             store_kind: kind,
@@ -162,6 +163,7 @@ impl Server {
             };
             door.serve(listener, stopped).await;
             following.abort();
+            keeping.abort();
             let _ = (following.await, farewell.await);
         });
         Ok(Self {
@@ -210,6 +212,16 @@ impl fmt::Debug for Server {
         f.debug_struct("Server")
             .field("address", &self.address)
             .finish_non_exhaustive()
+    }
+}
+
+/// Writes the roots anew whenever the authority changes: whoever logs in after a roll-over is given this file.
+async fn keep_roots(life: Arc<Life>, path: PathBuf) {
+    let mut news = life.news();
+    while news.changed().await.is_ok() {
+        if let Err(error) = write_file(&path, life.roots_pem().as_bytes(), 0o644) {
+            tracing::error!(%error, "the roots could not be written");
+        }
     }
 }
 
