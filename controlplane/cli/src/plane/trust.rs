@@ -226,7 +226,10 @@ pub(super) fn explained(error: &std::io::Error) -> String {
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
-        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+        // Another root of the same name is found out by its signature.
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => {
             "its certificate is of another authority than the trusted root; is this the right server, and --root or the \
              login that of this control plane? After a roll-over log in again with its new ca.pem"
                 .to_owned()

@@ -5,6 +5,8 @@
     reason = "each test file uses the part of the support that it needs"
 )]
 
+pub(crate) mod plane;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
