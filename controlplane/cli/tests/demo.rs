@@ -110,7 +110,10 @@ fn it_starts_the_nodes_with_their_configurations() {
     let args = std::fs::read_to_string(desk.path("aditd.args")).unwrap();
     let config = desk.path("d/gateway.toml");
     let text = std::fs::read_to_string(&config).unwrap();
-    let url = text.split('"').find(|part| part.starts_with("https://")).unwrap();
+    let url = text
+        .split('"')
+        .find(|part| part.starts_with("https://"))
+        .unwrap();
     assert_eq!(
         args.trim_end(),
         format!(

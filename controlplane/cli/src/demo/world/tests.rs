@@ -5,6 +5,8 @@
 use adit_policy::{OwnedRequest, Snapshot};
 use adit_token::{Algorithm, KeySet, Settings, Verifier};
 
+use time::OffsetDateTime;
+
 use super::*;
 
 fn backends() -> Backends {
@@ -59,11 +61,7 @@ fn the_folder_and_its_secrets_are_closed_to_others() {
     let world = make(&demo).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&demo), 0o700);
-    for secret in [
-        "token",
-        "password",
-        "issuer/issuer-key.pem",
-    ] {
+    for secret in ["token", "password", "issuer/issuer-key.pem"] {
         assert_eq!(mode(&world.path(secret)), 0o600, "{secret}");
     }
 }
