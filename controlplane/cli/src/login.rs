@@ -73,7 +73,7 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         },
     };
     let setup = args.setup.as_deref().map(prompt::secret).transpose()?;
-    let password = prompt::password(args.password_file.as_ref(), &user, setup.is_some())?;
+    let password = prompt::password(args.password_file.as_ref(), &user, setup.is_some()).await?;
     let call = match setup {
         Some(token) => Call::post("/api/v1/setup").json(&Setup {
             token,

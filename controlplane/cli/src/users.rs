@@ -167,7 +167,7 @@ async fn list(plane: &Plane, output: Output) -> Result<(), Failure> {
 
 async fn add(args: AddArgs, output: Output) -> Result<(), Failure> {
     let plane = args.connect.open()?;
-    let password = prompt::password(args.password_file.as_ref(), &args.name, true)?;
+    let password = prompt::password(args.password_file.as_ref(), &args.name, true).await?;
     let wish = NewUser {
         name: args.name,
         password,
@@ -191,7 +191,7 @@ async fn set(args: SetArgs, output: Output) -> Result<(), Failure> {
     let plane = args.connect.open()?;
     let (_, tag) = read(&plane, &args.name).await?;
     let password = if wants_password {
-        let password = prompt::password(args.password_file.as_ref(), &args.name, true)?;
+        let password = prompt::password(args.password_file.as_ref(), &args.name, true).await?;
         Some(password)
     } else {
         None

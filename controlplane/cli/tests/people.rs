@@ -370,6 +370,18 @@ fn a_password_that_is_typed_is_not_shown_and_a_program_is_not_asked() {
 }
 
 #[test]
+fn who_interrupts_the_question_for_a_password_has_a_terminal_that_shows_again() {
+    let plane = Plane::of_ada();
+    let mut terminal = plane.at_terminal(&["login", &plane.url]);
+    terminal.asked("password of ada: ");
+    assert!(!terminal.shows());
+    let (shows, run) = terminal.interrupted();
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("nothing was changed"), "{}", run.stderr);
+    assert!(shows);
+}
+
+#[test]
 fn no_command_takes_a_secret_as_an_argument() {
     let plane = Plane::fresh();
     for (command, flags) in [

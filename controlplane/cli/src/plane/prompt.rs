@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
 use crate::ending::Failure;
 use crate::safe_file;
 
@@ -47,7 +50,11 @@ pub(crate) fn name(question: &str, mend: &str) -> Result<String, Failure> {
 ///
 /// # Errors
 /// There is none to be had.
-pub(crate) fn password(file: Option<&PathBuf>, of: &str, twice: bool) -> Result<String, Failure> {
+pub(crate) async fn password(
+    file: Option<&PathBuf>,
+    of: &str,
+    twice: bool,
+) -> Result<String, Failure> {
     let password = match file {
         Some(file) if file.as_os_str() == "-" => {
             let mut text = String::new();
@@ -60,8 +67,8 @@ pub(crate) fn password(file: Option<&PathBuf>, of: &str, twice: bool) -> Result<
         }
         Some(file) => secret(file)?,
         None => {
-            let password = hidden(&format!("password of {of}: "))?;
-            if twice && hidden("again: ")? != password {
+            let password = hidden(&format!("password of {of}: ")).await?;
+            if twice && hidden("again: ").await? != password {
                 return Err(Failure::failed(
                     "the two are not the same; nothing was changed",
                 ));
@@ -105,12 +112,14 @@ fn line(question: &str) -> Result<String, Failure> {
     Ok(answer.trim().to_owned())
 }
 
-fn hidden(question: &str) -> Result<String, Failure> {
+async fn hidden(question: &str) -> Result<String, Failure> {
     if !is_somebody_there() {
         return Err(Failure::usage(
             "nobody is at the terminal to be asked for the password; write --password-file FILE, or - for standard input",
         ));
     }
+    let mut interrupt = signal(SignalKind::interrupt())
+        .map_err(|error| Failure::failed(format!("no signal handler: {error}")))?;
     let failed = |error: rustix::io::Errno| Failure::failed(format!("the terminal: {error}"));
     let before = tcgetattr(io::stdin()).map_err(failed)?;
     let mut quiet = before.clone();
@@ -118,17 +127,29 @@ fn hidden(question: &str) -> Result<String, Failure> {
     quiet.local_modes.insert(LocalModes::ECHONL);
     tcsetattr(io::stdin(), OptionalActions::Flush, &quiet).map_err(failed)?;
     let _shown_again = Shown(before);
-    // Blanks are part of a password.
     let mut error = io::stderr();
     let _ = write!(error, "{question}");
     let _ = error.flush();
-    let mut answer = String::new();
-    io::stdin()
-        .lock()
-        .take(SECRET_BYTES_MAX)
-        .read_line(&mut answer)
-        .map_err(|error| Failure::failed(format!("the terminal: {error}")))?;
-    Ok(first_line(&answer))
+    let (told, answer) = oneshot::channel();
+    // By a thread of its own, so that an interrupt ends the question and not the program with a terminal that shows
+    // nothing any more.
+    std::thread::spawn(move || {
+        let mut answer = String::new();
+        let read = io::stdin()
+            .lock()
+            .take(SECRET_BYTES_MAX)
+            .read_line(&mut answer)
+            // Blanks are part of a password.
+            .map(|_bytes| first_line(&answer));
+        let _ = told.send(read);
+    });
+    tokio::select! {
+        answer = answer => match answer {
+            Ok(answer) => answer.map_err(|error| Failure::failed(format!("the terminal: {error}"))),
+            Err(_gone) => Err(Failure::failed("the terminal cannot be read")),
+        },
+        _ = interrupt.recv() => Err(Failure::failed("interrupted; nothing was changed")),
+    }
 }
 
 /// Gives the terminal back as it was, whatever happens.

@@ -294,7 +294,7 @@ impl Step {
             "subaccount": self.place.subaccount(),
             "location": self.place.location(),
             "changed": done.applied.as_ref().is_some_and(|applied| applied.changed),
-            "version": done.applied.as_ref().map_or(self.held.version(), |applied| applied.version),
+            "version": done.applied.as_ref().map_or_else(|| self.held.version(), |applied| applied.version),
             "canary": done.applied.as_ref().is_some_and(|applied| applied.canary),
             "plan": plan.transpose()?,
             "rollout": done.rollout,

@@ -143,12 +143,12 @@ impl Plane {
         let (hers, its) = terminal();
         let mut command = self.command("ada", args);
         let child = command
-            .stdin(its)
+            .stdin(its.try_clone().expect("a descriptor"))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("adit was built");
-        Terminal { child, hers }
+        Terminal { child, hers, its }
     }
 
     pub(crate) fn profile(&self, who: &str) -> PathBuf {
@@ -167,6 +167,7 @@ impl Drop for Plane {
 pub(crate) struct Terminal {
     child: Child,
     hers: File,
+    its: File,
 }
 
 impl Terminal {
@@ -187,9 +188,35 @@ impl Terminal {
         self.hers.write_all(text.as_bytes()).expect("it listens");
     }
 
+    /// Whether the terminal shows what is typed.
+    pub(crate) fn shows(&self) -> bool {
+        let settings = rustix::termios::tcgetattr(&self.its).expect("a terminal has settings");
+        settings
+            .local_modes
+            .contains(rustix::termios::LocalModes::ECHO)
+    }
+
+    /// How it ended when it was interrupted, and whether the terminal shows what is typed.
+    pub(crate) fn interrupted(mut self) -> (bool, Run) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+        let mut stderr = self.child.stderr.take().expect("it is piped");
+        let mut said = String::new();
+        stderr.read_to_string(&mut said).expect("adit writes UTF-8");
+        let shows = self.shows();
+        let status = self.child.wait().expect("it ends");
+        let run = Run {
+            code: status.code(),
+            stdout: String::new(),
+            stderr: said,
+        };
+        (shows, run)
+    }
+
     /// How it ended, and what the terminal had shown of what was typed.
     pub(crate) fn told(mut self) -> (String, Run) {
         let run = self.child.wait_with_output().expect("it ends").into();
+        drop(self.its);
         // Its own end is closed by now, so what is left is read and then an error.
         let mut shown = Vec::new();
         let _ = self.hers.read_to_end(&mut shown);
