@@ -5,7 +5,7 @@ use crate::source::identifiers;
 use crate::tree::{files, read, sources};
 
 /// Names that others gave.
-const FOREIGN: [&str; 7] = [
+const FOREIGN: [&str; 6] = [
     // TLS and rustls
     "NEW_SESSION_TICKET",
     "handle_new_session_ticket",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use adit_api::Act;
 use adit_audit::{Chain, Digest, Record, Text};
-use adit_store::{Error, Key, Revision, Store, Txn};
+use adit_store::{Error, Key, Outcome, Revision, Store, Txn};
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
@@ -36,6 +36,8 @@ pub(crate) struct Deed {
 #[derive(Clone, Debug)]
 pub(crate) struct Acts {
     store: Arc<dyn Store>,
+    /// One of this server at a time: only other servers are competed with.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Where the chain stands.
@@ -61,7 +63,10 @@ impl Head {
 
 impl Acts {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        Self {
+            store,
+            turn: Arc::default(),
+        }
     }
 
     /// Does all of `txn` and records it, or nothing.
@@ -69,6 +74,7 @@ impl Acts {
     /// # Errors
     /// As for [`Store::commit`]; a conflict is always one of `txn`'s own conditions.
     pub(crate) async fn commit(&self, by: &By, deed: &Deed, txn: &Txn) -> Result<Revision, Error> {
+        let _turn = self.turn.lock().await;
         let head_key = keys::acts_head();
         let mut tries = 0;
         loop {
@@ -93,6 +99,13 @@ impl Acts {
                 // Somebody else did something meanwhile, which is no reason not to do this.
                 Err(Error::Conflict { key, .. }) if key == head_key && tries < COMMIT_TRIES => {
                     tokio::time::sleep(Duration::from_millis(fastrand::u64(0..=5 * tries))).await;
+                }
+                Err(Error::Conflict { key, .. }) if key == head_key => {
+                    return Err(Error::Unavailable {
+                        place: key.to_string(),
+                        why: format!("others were first {COMMIT_TRIES} times"),
+                        outcome: Outcome::NotDone,
+                    });
                 }
                 done => return done,
             }

@@ -33,6 +33,9 @@ struct Pointer {
     number: u64,
 }
 
+/// A key and its bytes, as a backup has them.
+type Kept = (Key, Vec<u8>);
+
 /// The first line of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {
@@ -138,7 +141,7 @@ impl Generations {
     }
 
     /// Writes `entries` as the next generation and makes it the one that counts.
-    async fn swap(&self, entries: Vec<(Key, Vec<u8>)>) -> Result<(), Error> {
+    async fn swap(&self, entries: Vec<Kept>) -> Result<(), Error> {
         let next = self.number + 1;
         let prefix = keys::generation_prefix(next);
         // What a restore that did not end left there.
@@ -268,11 +271,7 @@ struct Next {
 }
 
 impl Next {
-    fn entries(
-        &self,
-        entries: Vec<(Key, Vec<u8>)>,
-        authority: &Authority,
-    ) -> Result<Vec<(Key, Vec<u8>)>, Trouble> {
+    fn entries(&self, entries: Vec<Kept>, authority: &Authority) -> Result<Vec<Kept>, Trouble> {
         let mut heads = Vec::new();
         let mut kept = Vec::with_capacity(entries.len());
         for (key, value) in entries {
@@ -299,11 +298,7 @@ impl Next {
 }
 
 /// The restored chain of acts, and that it was restored.
-fn with_act(
-    mut entries: Vec<(Key, Vec<u8>)>,
-    by: &By,
-    header: &Header,
-) -> Result<Vec<(Key, Vec<u8>)>, Trouble> {
+fn with_act(mut entries: Vec<Kept>, by: &By, header: &Header) -> Result<Vec<Kept>, Trouble> {
     let deed = Deed {
         verb: "backup-restore",
         subaccount: None,
@@ -320,7 +315,7 @@ fn with_act(
     Ok(entries)
 }
 
-fn read(content: &[u8]) -> Result<(Header, Vec<(Key, Vec<u8>)>), Trouble> {
+fn read(content: &[u8]) -> Result<(Header, Vec<Kept>), Trouble> {
     let mut lines = content
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty());

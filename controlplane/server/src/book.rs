@@ -120,20 +120,98 @@ impl Book {
         Ok(entry.value.into_bytes())
     }
 
-    /// The rules of a version, as they were written. They are held against their signature, so that what a store was
-    /// made to say is not taken for what was signed.
+    /// The signed document of a version, held against its signature: what a store was made to say is not taken for
+    /// what was signed.
+    pub(crate) async fn signed(&self, place: &Place, version: u64) -> Result<Bytes, Trouble> {
+        let document = self.document(place, version).await?;
+        self.verified(place, version, &document).await?;
+        Ok(document)
+    }
+
+    /// The rules of a version, as they were written; held against their signature as well.
     pub(crate) async fn text(&self, place: &Place, version: u64) -> Result<String, Trouble> {
         let document = self.document(place, version).await?;
+        self.verified(place, version, &document)
+            .await
+            .map(|(text, _)| text)
+    }
+
+    async fn verified(
+        &self,
+        place: &Place,
+        version: u64,
+        document: &[u8],
+    ) -> Result<(String, Stamp), Trouble> {
+        let refused = match self.verify(place, version, document) {
+            Ok(verified) => return Ok(verified),
+            Err(refused) => refused,
+        };
+        // Another server may have changed the keys a moment ago.
+        self.life.take_in().await?;
+        self.verify(place, version, document)
+            .map_err(|_again| refused)
+    }
+
+    fn verify(
+        &self,
+        place: &Place,
+        version: u64,
+        document: &[u8],
+    ) -> Result<(String, Stamp), Trouble> {
+        let damaged = |why| Trouble::Store(corrupt(&keys::document(place, version), why));
         let keys = self.life.public_keys();
-        let verified = verify(&document, Signers::Keys(&keys), &place.audience(), None).map_err(
-            |refused| {
-                Trouble::Store(corrupt(
-                    &keys::document(place, version),
-                    refused.to_string(),
-                ))
-            },
-        )?;
-        Ok(verified.content.to_owned())
+        let verified = verify(document, Signers::Keys(&keys), &place.audience(), None)
+            .map_err(|refused| damaged(refused.to_string()))?;
+        let stamp = verified.manifest.stamp;
+        if stamp.version != version {
+            return Err(damaged(format!("is version {}", stamp.version)));
+        }
+        Ok((verified.content.to_owned(), stamp))
+    }
+
+    /// Signs every version that is kept with the key that signs now, before the old key counts no more. What is
+    /// damaged stays as it is.
+    pub(crate) async fn sign_anew(&self) -> Result<(), Trouble> {
+        self.life.take_in().await?;
+        let mut after: Option<Key> = None;
+        loop {
+            let page = self
+                .store
+                .list(&keys::heads(), after.as_ref(), PAGE_ITEMS_MAX)
+                .await?;
+            for entry in &page.entries {
+                if let Some(place) = keys::place_of_head(&entry.key) {
+                    let head: Head = keys::read(&entry.key, entry.value.as_bytes())?;
+                    self.sign_place_anew(&place, &head).await?;
+                }
+            }
+            after = page.entries.last().map(|entry| entry.key.clone());
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn sign_place_anew(&self, place: &Place, head: &Head) -> Result<(), Trouble> {
+        let oldest = head.last.saturating_sub(VERSIONS_KEPT - 1).max(1);
+        for version in (oldest..=head.last).rev() {
+            let key = keys::document(place, version);
+            let Some(entry) = self.store.get(&key).await? else {
+                return Ok(());
+            };
+            let (text, stamp) = match self.verify(place, version, entry.value.as_bytes()) {
+                Ok(verified) => verified,
+                Err(trouble) => {
+                    tracing::error!(%place, version, ?trouble, "damaged rules are not signed anew");
+                    continue;
+                }
+            };
+            let made = self.version(place, version).await?.changed_unix_s;
+            let txn = Txn::new().at(key.clone(), entry.revision);
+            let (document, txn) = self.life.sign(&place.audience(), stamp, made, &text, txn);
+            self.store.commit(&txn.put(key, document)).await?;
+        }
+        Ok(())
     }
 
     /// Versions before `before`, newest first, and whether there are more.
@@ -163,37 +241,55 @@ impl Book {
         Ok((items, (version > 0).then_some(version + 1)))
     }
 
-    /// Places that have rules: of `subaccount`, or all.
+    /// Places that have rules, of these subaccounts or of all: a page, and where to go on.
     pub(crate) async fn places(
         &self,
-        subaccount: Option<&str>,
+        subaccounts: Option<&[String]>,
         after: Option<&Key>,
+        items_max: usize,
     ) -> Result<(Vec<RuleSet>, Option<String>), Trouble> {
-        let prefix = subaccount.map_or_else(keys::all_rules, keys::rules_of);
-        let mut cursor = after.cloned();
-        let mut items = Vec::new();
-        loop {
-            let page = self
-                .store
-                .list(&prefix, cursor.as_ref(), PAGE_ITEMS_MAX)
-                .await?;
-            for entry in &page.entries {
-                if let Some(place) = keys::place_of_head(&entry.key) {
+        let mut prefixes = match subaccounts {
+            None => vec![keys::heads()],
+            Some(names) => names.iter().map(|name| keys::heads_of(name)).collect(),
+        };
+        // In the order of their keys, as `after` means it.
+        prefixes.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        let mut items: Vec<RuleSet> = Vec::new();
+        let mut last = None;
+        for prefix in prefixes {
+            let passed =
+                after.is_some_and(|after| !prefix.holds(after) && after.as_str() > prefix.as_str());
+            if passed {
+                continue;
+            }
+            let mut cursor = after.filter(|after| prefix.holds(after)).cloned();
+            loop {
+                let page = self
+                    .store
+                    .list(&prefix, cursor.as_ref(), PAGE_ITEMS_MAX)
+                    .await?;
+                for entry in &page.entries {
+                    let Some(place) = keys::place_of_head(&entry.key) else {
+                        continue;
+                    };
+                    if items.len() >= items_max {
+                        return Ok((items, last));
+                    }
                     let head: Head = keys::read(&entry.key, entry.value.as_bytes())?;
                     items.push(RuleSet {
                         subaccount: place.subaccount().to_owned(),
                         location: place.location().to_owned(),
                         version: head.version,
                     });
+                    last = Some(entry.key.to_string());
+                }
+                cursor = page.entries.last().map(|entry| entry.key.clone());
+                if !page.more {
+                    break;
                 }
             }
-            let last = page.entries.last().map(|entry| entry.key.clone());
-            match last {
-                Some(last) if page.more && items.len() < PAGE_ITEMS_MAX => cursor = Some(last),
-                Some(last) if page.more => return Ok((items, Some(last.to_string()))),
-                _ => return Ok((items, None)),
-            }
         }
+        Ok((items, None))
     }
 
     /// Puts rules in force, or on trial. Where they are in force already, nothing is changed.
@@ -469,9 +565,6 @@ impl Book {
             message: new.message,
             change: new.change,
         };
-        let document = self
-            .life
-            .sign(&place.audience(), stamp, now, &new.compiled.text);
         let key = keys::head(place);
         let mut txn = match current {
             Some(current) => Txn::new().at(key.clone(), current.revision),
@@ -479,8 +572,7 @@ impl Book {
         };
         txn = txn
             .put(key, keys::write(&next))
-            .put(keys::meta(place, stamp.version), keys::write(&meta))
-            .put(keys::document(place, stamp.version), document);
+            .put(keys::meta(place, stamp.version), keys::write(&meta));
         // What is in force or on trial is never that old: a trial blocks further versions.
         if let Some(old) = stamp
             .version
@@ -491,10 +583,23 @@ impl Book {
                 .delete(keys::meta(place, old))
                 .delete(keys::document(place, old));
         }
-        self.acts
-            .commit(by, &deed(new.verb, place, new.detail), &txn)
-            .await?;
-        Ok(applied(&meta, true, next.canary.is_some()))
+        let deed = deed(new.verb, place, new.detail);
+        loop {
+            let (document, txn) = self.life.sign(
+                &place.audience(),
+                stamp,
+                now,
+                &new.compiled.text,
+                txn.clone(),
+            );
+            let txn = txn.put(keys::document(place, stamp.version), document);
+            match self.acts.commit(by, &deed, &txn).await {
+                Ok(_) => return Ok(applied(&meta, true, next.canary.is_some())),
+                // Not with a key that is about to go.
+                Err(error) if self.life.was_stale(&error).await? => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 

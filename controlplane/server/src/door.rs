@@ -30,6 +30,8 @@ use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_LIMIT, HEAD_LIMIT};
 use crate::rest::{self, Parts};
 use crate::trouble::Trouble;
 
+pub(crate) use peer::Peer;
+
 /// Where everybody comes in.
 pub(crate) struct Door {
     name: String,
@@ -65,16 +67,19 @@ impl Door {
         })
     }
 
-    /// Serves until told to stop.
+    /// Serves until told to stop, and then until what is under way has ended or had a moment.
     pub(crate) async fn serve(self, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
         let door = Arc::new(self);
         let upkeep = tokio::spawn(Arc::clone(&door).renew());
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                break;
+            let place = tokio::select! {
+                place = Arc::clone(&places).acquire_owned() => place,
+                // Also while the door is full.
+                _ = stopped.changed() => break,
             };
+            let Ok(place) = place else { break };
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, source)) => {
@@ -142,6 +147,8 @@ impl Door {
             .timer(TokioTimer::new())
             .keep_alive_interval(Some(KEEP_ALIVE))
             .keep_alive_timeout(KEEP_ALIVE)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEAD_BYTES_MAX);
         let serving =
@@ -186,12 +193,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Requests of one connection at one time.
 const STREAMS_MAX: u32 = 64;
+/// Bytes of a body that a client may send before they are read. 128 KiB: 10 Mbit/s at 100 ms.
+const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+/// The same of all bodies of one connection.
+const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 /// Bytes of a head.
 const HEAD_BYTES_MAX: u32 = 16 * 1024;
 /// Bytes of a head over HTTP/1.1, and of what is read of a body at once.
 const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 /// How long requests under way may take once the server ends.
-const GRACE: Duration = Duration::from_secs(2);
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 fn tls(life: &Life, name: &str, names: &[String]) -> Result<ServerConfig, Trouble> {
     let internal = |error: &dyn std::fmt::Display| {

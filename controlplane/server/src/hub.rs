@@ -8,7 +8,7 @@ mod live;
 mod questions;
 mod subscription;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,14 +21,16 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::acts::{Acts, By, Deed};
-use crate::book::Book;
+use crate::book::{Book, Head};
+use crate::clock;
+use crate::door::Peer;
 use crate::keys;
 use crate::life::Life;
-use crate::limits::{EVENTS_WAITING_MAX, SILENCE_LIMIT};
+use crate::limits::{EVENTS_WAITING_MAX, SILENCE_LIMIT, SOFTWARE_BYTES_MAX};
 use crate::metrics;
 use crate::place::{NodeId, Place};
 use crate::register::Register;
-use crate::secret::random_name;
+use crate::secret::{hex, random_name};
 use crate::trouble::Trouble;
 
 pub(crate) use live::Live;
@@ -47,13 +49,25 @@ pub(crate) struct Hub {
     frames: Mutex<Frames>,
     live: live::Board,
     questions: questions::Questions,
+    /// Places whose nodes are to be looked at once more.
+    owed: Mutex<BTreeSet<Place>>,
 }
 
-/// The last document of each place, as the event that carries it: nodes of a place share its bytes.
+/// Documents as the events that carry them: nodes of a place share the bytes.
 #[derive(Debug, Default)]
 struct Frames {
-    by_place: HashMap<Place, (u64, Bytes)>,
+    by_version: HashMap<(Place, u64), Pushed>,
     bytes: usize,
+}
+
+/// A document on its way to nodes.
+#[derive(Clone, Debug)]
+pub(crate) struct Pushed {
+    pub(crate) version: u64,
+    /// SHA-256 of the document, by which a node refuses it.
+    pub(crate) sha256: String,
+    /// The whole event.
+    pub(crate) frame: Bytes,
 }
 
 /// Bytes of documents that are held for nodes to come. 256 MiB.
@@ -71,6 +85,7 @@ impl Hub {
         Arc::new(Self {
             live: live::Board::new(Arc::clone(&store), server.clone()),
             questions: questions::Questions::default(),
+            owed: Mutex::default(),
             store,
             acts,
             book,
@@ -88,7 +103,16 @@ impl Hub {
         let trust = follow::meta(Arc::clone(&self));
         let asked = follow::asked(Arc::clone(&self));
         let answered = follow::answered(Arc::clone(&self));
-        tokio::join!(rules, trust, asked, answered, self.live.run(), self.beat());
+        let owed = follow::owed(Arc::clone(&self));
+        tokio::join!(
+            rules,
+            owed,
+            trust,
+            asked,
+            answered,
+            self.live.run(),
+            self.beat()
+        );
     }
 
     /// Nodes that are connected here.
@@ -102,11 +126,16 @@ impl Hub {
     /// It may not connect, or not now.
     pub(crate) async fn subscribe(
         self: &Arc<Self>,
-        id: NodeId,
-        serial: &str,
+        peer: Peer,
         hello: Hello,
     ) -> Result<(Arc<Subscription>, mpsc::Receiver<Bytes>), Trouble> {
-        let enrolment = self.register.admit(&id, serial).await?;
+        check_hello(&hello)?;
+        let Peer {
+            id,
+            serial,
+            until_unix_s,
+        } = peer;
+        let enrolment = self.register.admit(&id, &serial).await?;
         if hello.location != enrolment.location {
             return Err(Trouble::Denied(format!(
                 "{id} was invited for location {:?} and says it serves {:?}",
@@ -125,7 +154,7 @@ impl Hub {
             random_name(),
             id.clone(),
             place,
-            serial.to_owned(),
+            (serial, until_unix_s),
             hello,
             events,
         ));
@@ -134,24 +163,49 @@ impl Hub {
             server: self.server.clone(),
         };
         subscription.send(&Event::Welcome(welcome));
-        let trust = self.life.trust().await?;
-        subscription.send(&Event::Trust(trust));
-        // First where the watch looks, then a look of its own: a change between the two is seen by one of them.
-        let replaced = self
-            .subscriptions
-            .lock()
-            .insert(id.clone(), Arc::clone(&subscription));
-        if let Some(old) = replaced {
+        // First where news are told, then a look of its own: a change between the two is seen by one of them.
+        if !self.insert(&subscription) {
+            self.second(&id, &subscription.hello.instance).await;
+            return Err(used_twice(&id));
+        }
+        let begun = self.begin(&subscription).await;
+        if let Err(trouble) = begun {
+            self.gone(&subscription);
+            return Err(trouble);
+        }
+        tracing::info!(node = %id, software = ?subscription.hello.software, subscription = %subscription.id, "node connected");
+        Ok((subscription, receiver))
+    }
+
+    /// Puts a subscription where news are told, in place of an earlier one of the same process. Not while another
+    /// process is alive that has come since [`Self::refuse_second`] looked.
+    fn insert(&self, subscription: &Arc<Subscription>) -> bool {
+        let mut subscriptions = self.subscriptions.lock();
+        if let Some(old) = subscriptions.get(&subscription.node) {
+            if old.is_alive() && old.hello.instance != subscription.hello.instance {
+                return false;
+            }
             old.end(&Goodbye {
                 why: "the same node has connected again".to_owned(),
                 come_back: true,
             });
         }
-        metrics::connected(id.role, self.count(id.role));
-        self.live.changed(&subscription);
-        tracing::info!(node = %id, software = ?subscription.hello.software, subscription = %subscription.id, "node connected");
-        self.bring(&subscription).await?;
-        Ok((subscription, receiver))
+        subscriptions.insert(subscription.node.clone(), Arc::clone(subscription));
+        // Within the lock, so that what the others read is the last that happened here.
+        self.live.changed(subscription);
+        drop(subscriptions);
+        metrics::connected(subscription.node.role, self.count(subscription.node.role));
+        true
+    }
+
+    /// What a node gets first. It is in the map already, so what changes from now on reaches it in any case.
+    async fn begin(&self, subscription: &Arc<Subscription>) -> Result<(), Trouble> {
+        self.register
+            .admit(&subscription.node, &subscription.serial)
+            .await?;
+        let trust = self.life.trust().await?;
+        subscription.send(&Event::Trust(trust));
+        self.bring(subscription).await
     }
 
     /// The subscription of node `id` with this name.
@@ -165,22 +219,26 @@ impl Hub {
 
     /// A subscription has ended, from whichever side.
     pub(crate) fn gone(&self, subscription: &Arc<Subscription>) {
-        let mut subscriptions = self.subscriptions.lock();
-        if subscriptions
-            .get(&subscription.node)
-            .is_some_and(|known| known.id == subscription.id)
         {
+            let mut subscriptions = self.subscriptions.lock();
+            if !is_current(&subscriptions, subscription) {
+                return;
+            }
             subscriptions.remove(&subscription.node);
-            drop(subscriptions);
+            // Within the lock: a node that is back at once must not be told to be away.
             self.live.gone(subscription);
-            metrics::connected(subscription.node.role, self.count(subscription.node.role));
-            tracing::info!(node = %subscription.node, subscription = %subscription.id, "node disconnected");
         }
+        metrics::connected(subscription.node.role, self.count(subscription.node.role));
+        tracing::info!(node = %subscription.node, subscription = %subscription.id, "node disconnected");
     }
 
     /// Something about a subscription is to be told to the other servers.
     pub(crate) fn changed(&self, subscription: &Arc<Subscription>) {
-        self.live.changed(subscription);
+        let subscriptions = self.subscriptions.lock();
+        // A word that comes late must not bring back a record of what has ended.
+        if is_current(&subscriptions, subscription) {
+            self.live.changed(subscription);
+        }
     }
 
     /// What is known of a connected node, wherever it is connected.
@@ -216,6 +274,11 @@ impl Hub {
         }
     }
 
+    /// Nothing is told of this server any more.
+    pub(crate) async fn withdraw(&self) {
+        self.live.withdraw().await;
+    }
+
     /// Gives all nodes a chance to go elsewhere before the server ends.
     pub(crate) fn farewell(&self) {
         let subscriptions: Vec<Arc<Subscription>> =
@@ -233,38 +296,63 @@ impl Hub {
         let Some(place) = &subscription.place else {
             return Ok(());
         };
-        let _turn = subscription.turn.lock().await;
         let Some(current) = self.book.current(place).await? else {
             return Ok(());
         };
-        let Some(wanted) = current.head.wanted(subscription.node.name()) else {
+        self.bring_version(subscription, place, &current.head).await
+    }
+
+    async fn bring_version(
+        &self,
+        subscription: &Arc<Subscription>,
+        place: &Place,
+        head: &Head,
+    ) -> Result<(), Trouble> {
+        let Some(wanted) = head.wanted(subscription.node.name()) else {
             return Ok(());
         };
-        if !subscription.needs(self.life.epoch(), wanted) {
+        let epoch = self.life.epoch();
+        if !subscription.needs(epoch, wanted) {
             return Ok(());
         }
-        let frame = self.frame(place, wanted).await?;
-        subscription.push(wanted, frame);
-        metrics::pushed();
-        Ok(())
+        match self.pushed(place, wanted).await {
+            Ok(pushed) => {
+                if subscription.push(epoch, &pushed) {
+                    metrics::pushed();
+                }
+                Ok(())
+            }
+            // The line stays, for what else the node must hear: whom to trust, for example.
+            Err(Trouble::Store(error @ adit_store::Error::Corrupt { .. })) => {
+                metrics::document_damaged();
+                tracing::error!(node = %subscription.node, version = wanted, %error, "rules in the store are damaged and are not sent; the node keeps what it has");
+                Ok(())
+            }
+            Err(trouble) => Err(trouble),
+        }
     }
 
-    async fn frame(&self, place: &Place, version: u64) -> Result<Bytes, Trouble> {
-        if let Some((known, frame)) = self.frames.lock().by_place.get(place)
-            && *known == version
-        {
-            return Ok(frame.clone());
+    /// A version on its way. Its signature is checked before any node sees it.
+    async fn pushed(&self, place: &Place, version: u64) -> Result<Pushed, Trouble> {
+        let key = (place.clone(), version);
+        if let Some(known) = self.frames.lock().by_version.get(&key) {
+            return Ok(known.clone());
         }
-        let document = self.book.document(place, version).await?;
+        let document = self.book.signed(place, version).await?;
+        let sha256 = hex(ring::digest::digest(&ring::digest::SHA256, &document).as_ref());
         let mut frame = Vec::with_capacity(document.len() + adit_proto::control::EVENT_HEAD_BYTES);
         Event::Push(document.to_vec()).encode(&mut frame);
-        let frame = Bytes::from(frame);
-        self.frames.lock().keep(place, version, frame.clone());
-        Ok(frame)
+        let pushed = Pushed {
+            version,
+            sha256,
+            frame: frame.into(),
+        };
+        self.frames.lock().keep(key, pushed.clone());
+        Ok(pushed)
     }
 
-    /// The nodes of a place are brought what is new there.
-    async fn bring_place(&self, place: &Place) {
+    /// The nodes of a place are brought what is new there. Whether all could be.
+    async fn bring_place(&self, place: &Place) -> bool {
         let subscriptions: Vec<Arc<Subscription>> = {
             let all = self.subscriptions.lock();
             all.values()
@@ -272,27 +360,41 @@ impl Hub {
                 .cloned()
                 .collect()
         };
+        if subscriptions.is_empty() {
+            self.frames.lock().forget(place, None);
+            return true;
+        }
+        let current = match self.book.current(place).await {
+            Ok(Some(current)) => current,
+            Ok(None) => return true,
+            Err(trouble) => return later(place, &trouble),
+        };
+        self.frames.lock().forget(place, Some(&current.head));
         for subscription in subscriptions {
-            if let Err(trouble) = self.bring(&subscription).await {
-                tracing::warn!(node = %subscription.node, ?trouble, "rules could not be read for a node; tried again");
-                // It comes back, and is looked after then.
-                subscription.end(&Goodbye {
-                    why: "the store cannot be read".to_owned(),
-                    come_back: true,
-                });
+            if let Err(trouble) = self
+                .bring_version(&subscription, place, &current.head)
+                .await
+            {
+                return later(place, &trouble);
             }
         }
+        true
     }
 
-    async fn bring_all(&self) {
-        let places: std::collections::HashSet<Place> = self
-            .subscriptions
-            .lock()
+    /// All places that nodes of this server are of.
+    fn places(&self) -> BTreeSet<Place> {
+        let subscriptions = self.subscriptions.lock();
+        subscriptions
             .values()
             .filter_map(|subscription| subscription.place.clone())
-            .collect();
-        for place in places {
-            self.bring_place(&place).await;
+            .collect()
+    }
+
+    /// Who signs has changed: what was refused for its signature may count now, and frames of the old key do not.
+    fn sign_anew(&self) {
+        *self.frames.lock() = Frames::default();
+        for subscription in self.subscriptions.lock().values() {
+            subscription.forget_refused();
         }
     }
 
@@ -328,8 +430,13 @@ impl Hub {
         if !alive {
             return Ok(());
         }
+        self.second(id, instance).await;
+        Err(used_twice(id))
+    }
+
+    async fn second(&self, id: &NodeId, instance: &str) {
         metrics::identity_used_twice();
-        tracing::warn!(node = %id, instance = ?instance, "a second process uses this node's identity and is refused");
+        tracing::warn!(node = %id, ?instance, "a second process uses this node's identity and is refused");
         let by = By {
             who: id.to_string(),
             request_id: String::new(),
@@ -343,10 +450,6 @@ impl Hub {
         if self.questions.once_a_minute(id) {
             let _ = self.acts.note(&by, &deed).await;
         }
-        Err(Trouble::Conflict(format!(
-            "{id} is connected from another process; if a machine was copied, invite the copy under a name of its own, \
-             and revoke {id} if nobody knows of a copy"
-        )))
     }
 
     fn count(&self, role: NodeRole) -> usize {
@@ -365,9 +468,18 @@ impl Hub {
                 self.subscriptions.lock().values().cloned().collect();
             let now = Instant::now();
             for subscription in subscriptions {
-                if subscription.is_closed() || subscription.silent_for(now) > SILENCE_LIMIT {
+                let why = if subscription.is_closed() {
+                    "the line is closed"
+                } else if subscription.silent_for(now) > SILENCE_LIMIT {
+                    "nothing was heard of the node"
+                } else if subscription.until_unix_s < clock::unix_s() {
+                    "the certificate that this rests on has ended"
+                } else {
+                    ""
+                };
+                if !why.is_empty() {
                     subscription.end(&Goodbye {
-                        why: "nothing was heard of the node".to_owned(),
+                        why: why.to_owned(),
                         come_back: true,
                     });
                     self.gone(&subscription);
@@ -380,16 +492,73 @@ impl Hub {
 }
 
 impl Frames {
-    fn keep(&mut self, place: &Place, version: u64, frame: Bytes) {
-        if self.bytes + frame.len() > FRAMES_BYTES_MAX {
-            self.by_place.clear();
+    fn keep(&mut self, key: (Place, u64), pushed: Pushed) {
+        if self.bytes + pushed.frame.len() > FRAMES_BYTES_MAX {
+            self.by_version.clear();
             self.bytes = 0;
         }
-        self.bytes += frame.len();
-        if let Some((_, old)) = self.by_place.insert(place.clone(), (version, frame)) {
-            self.bytes = self.bytes.saturating_sub(old.len());
+        self.bytes += pushed.frame.len();
+        if let Some(old) = self.by_version.insert(key, pushed) {
+            self.bytes = self.bytes.saturating_sub(old.frame.len());
         }
     }
+
+    /// Drops what no node of a place can want any more.
+    fn forget(&mut self, place: &Place, head: Option<&Head>) {
+        let wanted = |version: u64| {
+            head.is_some_and(|head| {
+                head.version == version
+                    || head
+                        .canary
+                        .as_ref()
+                        .is_some_and(|canary| canary.version == version)
+            })
+        };
+        let bytes = &mut self.bytes;
+        self.by_version.retain(|(of, version), pushed| {
+            let stays = of != place || wanted(*version);
+            if !stays {
+                *bytes = bytes.saturating_sub(pushed.frame.len());
+            }
+            stays
+        });
+    }
+}
+
+fn is_current(
+    subscriptions: &HashMap<NodeId, Arc<Subscription>>,
+    subscription: &Subscription,
+) -> bool {
+    let known = subscriptions.get(&subscription.node);
+    known.is_some_and(|known| known.id == subscription.id)
+}
+
+/// What a node says of itself is kept and shown, so it is held to what it can be.
+fn check_hello(hello: &Hello) -> Result<(), Trouble> {
+    if hello.software.len() > SOFTWARE_BYTES_MAX {
+        return Err(Trouble::Invalid(format!(
+            "software: at most {SOFTWARE_BYTES_MAX} bytes"
+        )));
+    }
+    let plain = |byte: u8| byte.is_ascii_hexdigit();
+    if hello.instance.len() != 32 || !hello.instance.bytes().all(plain) {
+        return Err(Trouble::Invalid(
+            "instance: 32 hexadecimal digits, drawn anew at each start".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn used_twice(id: &NodeId) -> Trouble {
+    Trouble::Conflict(format!(
+        "{id} is connected from another process; if a machine was copied, invite the copy under a name of its own, \
+         and revoke {id} if nobody knows of a copy"
+    ))
+}
+
+fn later(place: &Place, trouble: &Trouble) -> bool {
+    tracing::warn!(%place, ?trouble, "rules could not be read for the nodes of a place; tried again");
+    false
 }
 
 /// What a node's record shows to people.

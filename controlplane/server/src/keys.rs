@@ -12,7 +12,8 @@
 //! invitations/HASH                            nodes to come
 //! nodes/agent/acme/berlin-1  nodes/gateway/-/gw-1
 //! revoked/SERIAL                              certificates that no longer count, until they end
-//! rules/acme/=plant-1/head  .../meta/00..42  .../document/00..42
+//! heads/acme/=plant-1                         which version of a place's rules is in force
+//! rules/acme/=plant-1/meta/00..42  .../document/00..42
 //! live/server/NAME  live/node/agent/acme/berlin-1     leased: what is up
 //! asks/SERVER/ID  answers/SERVER/ID           leased: questions to nodes that are connected elsewhere
 //! ```
@@ -126,17 +127,18 @@ pub(crate) fn revoked(serial: &str) -> Key {
     key(format!("revoked/{serial}"))
 }
 
-pub(crate) fn all_rules() -> Prefix {
-    prefix("rules/".to_owned())
+pub(crate) fn heads() -> Prefix {
+    prefix("heads/".to_owned())
 }
 
-pub(crate) fn rules_of(subaccount: &str) -> Prefix {
-    prefix(format!("rules/{subaccount}/"))
+pub(crate) fn heads_of(subaccount: &str) -> Prefix {
+    prefix(format!("heads/{subaccount}/"))
 }
 
+// Apart from what a place keeps of its versions: who looks for heads need not pass all documents.
 pub(crate) fn head(place: &Place) -> Key {
     key(format!(
-        "rules/{}/={}/head",
+        "heads/{}/={}",
         place.subaccount(),
         place.location()
     ))
@@ -144,7 +146,7 @@ pub(crate) fn head(place: &Place) -> Key {
 
 /// The place of a head, if `key` is one.
 pub(crate) fn place_of_head(key: &Key) -> Option<Place> {
-    let rest = key.as_str().strip_prefix("rules/")?.strip_suffix("/head")?;
+    let rest = key.as_str().strip_prefix("heads/")?;
     let (subaccount, location) = rest.split_once("/=")?;
     Place::new(subaccount, location).ok()
 }

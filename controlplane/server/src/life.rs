@@ -13,7 +13,7 @@ use adit_authority::{
 };
 use adit_manifest::{PublicKey, Stamp};
 use adit_proto::control::{Expired, Trust};
-use adit_store::{Error, Revision, Store, Txn};
+use adit_store::{Entry, Error, Revision, Store, Txn};
 use arc_swap::ArcSwap;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
@@ -36,6 +36,7 @@ pub(crate) struct Life {
     seal: Arc<SealKey>,
     epoch: u64,
     now: ArcSwap<Now>,
+    taking_in: tokio::sync::Mutex<()>,
     /// Counts what was taken in, so that the door makes itself a new certificate.
     news: watch::Sender<u64>,
 }
@@ -87,13 +88,14 @@ impl Life {
             Trouble::Internal("the store has an authority and no life".to_owned())
         })?;
         let lives: Lives = keys::read(&life, entry.value.as_bytes())?;
-        let now = read(&*store, &seal).await?;
+        let now = open(&authority(&*store).await?, &seal).await?;
         Ok(Self {
             store,
             acts,
             seal,
             epoch: lives.epoch,
             now: ArcSwap::from_pointee(now),
+            taking_in: tokio::sync::Mutex::default(),
             news: watch::Sender::new(0),
         })
     }
@@ -109,9 +111,11 @@ impl Life {
 
     /// Takes the authority in as it is in the store.
     pub(crate) async fn take_in(&self) -> Result<(), Trouble> {
-        let new = read(&*self.store, &self.seal).await?;
-        if new.revision != self.now.load().revision {
-            self.now.store(Arc::new(new));
+        // One at a time, so that what was read earlier is not put over what was read later.
+        let _turn = self.taking_in.lock().await;
+        let entry = authority(&*self.store).await?;
+        if entry.revision != self.now.load().revision {
+            self.now.store(Arc::new(open(&entry, &self.seal).await?));
             self.news.send_modify(|count| *count += 1);
         }
         Ok(())
@@ -122,15 +126,28 @@ impl Life {
         self.now.load().public_keys.clone()
     }
 
-    /// Signs rules.
-    pub(crate) fn sign(&self, audience: &str, stamp: Stamp, now: u64, rules: &str) -> String {
-        adit_manifest::sign(
-            audience,
-            stamp,
-            now,
-            rules,
-            &[self.now.load().authority.signing_key()],
-        )
+    /// Signs rules: the document, and `txn` under the condition that the key is still the one that signs.
+    pub(crate) fn sign(
+        &self,
+        audience: &str,
+        stamp: Stamp,
+        now: u64,
+        rules: &str,
+        txn: Txn,
+    ) -> (String, Txn) {
+        let acting = self.now.load();
+        let keys = [acting.authority.signing_key()];
+        let document = adit_manifest::sign(audience, stamp, now, rules, &keys);
+        (document, txn.at(keys::authority(), acting.revision))
+    }
+
+    /// Whether a failed commit failed because another server has changed the authority; it is taken in then.
+    pub(crate) async fn was_stale(&self, error: &Error) -> Result<bool, Trouble> {
+        if matches!(error, Error::Conflict { key, .. } if *key == keys::authority()) {
+            self.take_in().await?;
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// An invitation that nobody has yet.
@@ -222,6 +239,8 @@ impl Life {
     /// Whom nodes must trust.
     pub(crate) async fn trust(&self) -> Result<Trust, Trouble> {
         let version = self.trust_version().await?.0.version;
+        // After the version: what is said of a version is never less than what it stands for, wherever it was changed.
+        self.take_in().await?;
         let revoked = self.revoked().await?;
         let mut trust = self.now.load().authority.trust(revoked);
         trust.version = version;
@@ -262,7 +281,8 @@ impl Life {
 
     /// The authority under another seal.
     pub(crate) async fn resealed(&self, key: &SealKey) -> Result<Vec<u8>, Trouble> {
-        seal(&read(&*self.store, &self.seal).await?.authority, key).await
+        let entry = authority(&*self.store).await?;
+        seal(&open(&entry, &self.seal).await?.authority, key).await
     }
 
     /// An authority under this server's seal.
@@ -277,7 +297,7 @@ impl Life {
         base: Revision,
         step: AuthorityStep,
     ) -> Result<(), Trouble> {
-        let old = read(&*self.store, &self.seal).await?;
+        let old = open(&authority(&*self.store).await?, &self.seal).await?;
         if old.revision != base {
             return Err(Trouble::Stale(
                 "the authority was changed by somebody else; read it again".to_owned(),
@@ -443,10 +463,12 @@ async fn begin(
     }
 }
 
-async fn read(store: &dyn Store, key: &Arc<SealKey>) -> Result<Now, Trouble> {
+async fn authority(store: &dyn Store) -> Result<Entry, Trouble> {
     let entry = store.get(&keys::authority()).await?;
-    let entry =
-        entry.ok_or_else(|| Trouble::Internal("the store has no authority any more".to_owned()))?;
+    entry.ok_or_else(|| Trouble::Internal("the store has no authority any more".to_owned()))
+}
+
+async fn open(entry: &Entry, key: &Arc<SealKey>) -> Result<Now, Trouble> {
     let (sealed, key) = (entry.value.clone().into_bytes(), Arc::clone(key));
     // A passphrase takes a moment of a whole core.
     let opened = tokio::task::spawn_blocking(move || Authority::open(&sealed, &key));

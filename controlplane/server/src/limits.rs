@@ -23,14 +23,20 @@ pub const INVITATION_LIFE: Duration = Duration::from_secs(15 * 60);
 /// Invitations at one time. 1,000: a rack of machines. 400 bytes each.
 pub const INVITATIONS_MAX: usize = 1000;
 
+/// Invitations of one subaccount, and of the gateways, at one time. 200: no subaccount keeps another from inviting.
+pub const INVITATIONS_HERE_MAX: usize = 200;
+
+/// Logins and tokens of one user at one time. 100. Beyond, the oldest login ends: nobody keeps another from logging in.
+pub const BEARERS_OF_ONE_MAX: usize = 100;
+
 /// How long a login lasts. 12 hours: a working day.
 pub const LOGIN_LIFE: Duration = Duration::from_secs(12 * 3600);
 
 /// Logins and tokens at one time. 10,000; 300 bytes each.
 pub const BEARERS_MAX: usize = 10_000;
 
-/// Connections to the server's door. 12,000: ten thousand nodes and people; beyond, new ones wait. 64 KiB each at
-/// most while something is read: 768 MiB; 20 KiB while quiet.
+/// Connections to the server's door. 12,000: ten thousand nodes and people; beyond, new ones wait. 256 KiB each at
+/// most while something comes that nobody reads yet; 20 KiB while quiet: 240 MiB.
 pub const CONNECTIONS_MAX: usize = 12_000;
 
 /// How long a TLS handshake may take. 10 s.
@@ -38,6 +44,12 @@ pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a head may take to come. 10 s.
 pub const HEAD_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a JSON body may take to come. 10 s.
+pub const BODY_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a rule set may take to come. 5 minutes: the largest at 2 Mbit/s.
+pub const RULES_LIMIT: Duration = Duration::from_secs(300);
 
 /// Events that wait for one node. 16: a document is shared by all it goes to. Beyond, the subscription ends, and the node
 /// comes back for what is new.
@@ -54,6 +66,16 @@ pub const SILENCE_LIMIT: Duration = Duration::from_secs(12);
 
 /// How long what a server says of itself and its nodes outlives it. 15 s.
 pub const LIVE_TTL: Duration = Duration::from_secs(15);
+
+/// Bytes of what a node calls its program. 128; kept and shown while it is connected.
+pub const SOFTWARE_BYTES_MAX: usize = 128;
+
+/// Lines of a refusal, or of why a node takes no work, that are kept. 100: the record of a node stays below
+/// 2 x 100 x 256 bytes = 50 KiB, fifty of them one commit.
+pub const LINES_KEPT: usize = 100;
+
+/// Bytes of such a line that are kept. 256.
+pub const LINE_BYTES_KEPT: usize = 256;
 
 /// Passwords hashed at one time. 2: 19 MiB and a core each.
 pub const HASHERS_MAX: usize = 2;

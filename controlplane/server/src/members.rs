@@ -25,7 +25,9 @@ use tokio::time::Instant;
 use crate::acts::{Acts, By, Deed};
 use crate::clock;
 use crate::keys;
-use crate::limits::{BEARERS_MAX, HASHERS_MAX, LOGIN_LIFE, PAGE_ITEMS_MAX, SETUP_LIFE};
+use crate::limits::{
+    BEARERS_MAX, BEARERS_OF_ONE_MAX, HASHERS_MAX, LOGIN_LIFE, PAGE_ITEMS_MAX, SETUP_LIFE,
+};
 use crate::metrics;
 use crate::oidc::Oidc;
 use crate::trouble::Trouble;
@@ -54,6 +56,13 @@ impl Bearer {
         match self {
             Self::Login(login) => &login.user,
             Self::ApiToken(token) => &token.user,
+        }
+    }
+
+    fn created_unix_s(&self) -> u64 {
+        match self {
+            Self::Login(login) => login.created_unix_s,
+            Self::ApiToken(token) => token.created_unix_s,
         }
     }
 
@@ -86,8 +95,9 @@ impl Members {
 
     /// A setup token, while there is no user. An earlier one counts no more.
     pub(crate) async fn setup_token(&self, server: &str) -> Result<Option<String>, Trouble> {
-        let page = self.store.list(&keys::users(), None, 1).await?;
-        if !page.entries.is_empty() {
+        let key = keys::setup();
+        let earlier = self.store.get(&key).await?;
+        if self.has_users().await? {
             return Ok(None);
         }
         let secret = Secret::fresh(Kind::Setup, &SystemRandom::new()).map_err(no_random)?;
@@ -97,15 +107,28 @@ impl Members {
             created_unix_s: now,
             expires_unix_s: now + SETUP_LIFE.as_secs(),
         };
-        let txn = Txn::new().put(keys::setup(), keys::write(&setup));
+        // Only if nobody has used the earlier one, or made another, since we looked for users.
+        let txn = match &earlier {
+            Some(entry) => Txn::new().at(key.clone(), entry.revision),
+            None => Txn::new().absent(key.clone()),
+        };
+        let txn = txn.put(key, keys::write(&setup));
         let by = By {
             who: format!("server {server}"),
             request_id: String::new(),
         };
-        self.acts
-            .commit(&by, &deed("setup-token", "setup", String::new()), &txn)
-            .await?;
-        Ok(Some(secret.reveal()))
+        let deed = deed("setup-token", "setup", String::new());
+        match self.acts.commit(&by, &deed, &txn).await {
+            Ok(_) => Ok(Some(secret.reveal())),
+            // Another server was first; its file has the token.
+            Err(adit_store::Error::Conflict { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn has_users(&self) -> Result<bool, Trouble> {
+        let page = self.store.list(&keys::users(), None, 1).await?;
+        Ok(!page.entries.is_empty())
     }
 
     /// Makes the first user, an administrator of everything. The token works once.
@@ -126,7 +149,7 @@ impl Members {
         let setup: Setup = keys::read(&key, entry.value.as_bytes())?;
         let secret = Secret::parse(&wish.token).ok();
         let principal = secret.and_then(|secret| setup.principal(&secret, clock::unix_s()));
-        if principal.is_none() {
+        if principal.is_none() || self.has_users().await? {
             return Err(refused());
         }
         let name = user_name(&wish.user)?;
@@ -180,10 +203,13 @@ impl Members {
                 .await
                 .map_err(ended)?
         };
+        // People also type their password where the name belongs: only names that are some are logged.
+        let name = user.as_ref().map(|user| user.name.to_string());
         let user = user.filter(|user| right && !user.disabled);
         let Some(user) = user else {
             metrics::login_refused();
-            tracing::warn!(user = ?wish.user, %source, "login refused");
+            let user = name.as_deref().unwrap_or("(unknown)");
+            tracing::warn!(user, %source, "login refused");
             return Err(Trouble::Unauthenticated("wrong name or password"));
         };
         self.throttle.lock().succeeded(&wish.user, source);
@@ -225,6 +251,10 @@ impl Members {
         let entry = self.store.get(&key).await?.ok_or_else(refused)?;
         let bearer: Bearer = keys::read(&key, entry.value.as_bytes())?;
         let (user, _) = self.user(bearer.user()).await?.ok_or_else(refused)?;
+        if bearer.created_unix_s() < user.created_unix_s {
+            // Of somebody who had this name before.
+            return Err(refused());
+        }
         let principal = match &bearer {
             Bearer::Login(login) if secret.kind() == Kind::Login => login.principal(&user, now),
             Bearer::ApiToken(token) if secret.kind() == Kind::ApiToken => {
@@ -280,23 +310,31 @@ impl Members {
         after: Option<&Key>,
         items_max: usize,
     ) -> Result<(Vec<api::User>, Option<String>), Trouble> {
-        let page = self
-            .store
-            .list(&keys::users(), after, items_max.min(PAGE_ITEMS_MAX))
-            .await?;
-        let mut items = Vec::new();
-        for entry in &page.entries {
-            let user: User = keys::read(&entry.key, entry.value.as_bytes())?;
-            if may_read_user(principal, &user.grants).is_ok() {
+        let mut items: Vec<api::User> = Vec::new();
+        let mut cursor = after.cloned();
+        let mut last = None;
+        loop {
+            let page = self
+                .store
+                .list(&keys::users(), cursor.as_ref(), PAGE_ITEMS_MAX)
+                .await?;
+            for entry in &page.entries {
+                let user: User = keys::read(&entry.key, entry.value.as_bytes())?;
+                if may_read_user(principal, &user.grants).is_err() {
+                    continue;
+                }
+                if items.len() >= items_max {
+                    // Where to go on is said by a name that the caller sees.
+                    return Ok((items, last));
+                }
                 items.push(shown(&user));
+                last = Some(entry.key.to_string());
+            }
+            cursor = page.entries.last().map(|entry| entry.key.clone());
+            if !page.more {
+                return Ok((items, None));
             }
         }
-        let next = page
-            .entries
-            .last()
-            .filter(|_| page.more)
-            .map(|entry| entry.key.to_string());
-        Ok((items, next))
     }
 
     /// One user, if `principal` may see them.
@@ -343,6 +381,11 @@ impl Members {
         base: Revision,
         wish: api::UserChange,
     ) -> Result<(api::User, Revision), Trouble> {
+        if is_self(principal, name) && (wish.grants.is_some() || wish.disabled == Some(true)) {
+            return Err(Trouble::Conflict(
+                "nobody changes what they may do themselves; ask another administrator".to_owned(),
+            ));
+        }
         let mut user = self.writable(principal, name, base).await?;
         let now = clock::unix_s();
         let mut what = Vec::new();
@@ -385,7 +428,7 @@ impl Members {
         name: &str,
         base: Revision,
     ) -> Result<(), Trouble> {
-        if principal.name == name && principal.how != How::Console {
+        if is_self(principal, name) {
             return Err(Trouble::Conflict(
                 "nobody takes themselves away; ask another administrator".to_owned(),
             ));
@@ -396,6 +439,14 @@ impl Members {
         self.acts
             .commit(by, &deed("users-remove", name, String::new()), &txn)
             .await?;
+        // They count no more already, also for the next one of this name.
+        for entry in all(&*self.store, &keys::bearers()).await? {
+            let bearer: Bearer = keys::read(&entry.key, entry.value.as_bytes())?;
+            if bearer.user().as_str() == name {
+                let gone = Txn::new().delete(entry.key);
+                self.store.commit(&gone).await?;
+            }
+        }
         Ok(())
     }
 
@@ -460,10 +511,17 @@ impl Members {
         kind: Kind,
         bearer: &Bearer,
     ) -> Result<api::Token, Trouble> {
-        if self.clear_ended().await? >= BEARERS_MAX {
+        let open = self.clear_ended(bearer.user()).await?;
+        if open.all >= BEARERS_MAX {
             return Err(Trouble::Conflict(format!(
                 "{BEARERS_MAX} logins and tokens are open; end some"
             )));
+        }
+        if open.own >= BEARERS_OF_ONE_MAX {
+            let (_, oldest) = open.oldest_login.ok_or_else(|| {
+                Trouble::Conflict(format!("{BEARERS_OF_ONE_MAX} tokens are open; end some"))
+            })?;
+            self.store.commit(&Txn::new().delete(oldest)).await?;
         }
         let secret = Secret::fresh(kind, &SystemRandom::new()).map_err(no_random)?;
         let key = keys::bearer(&secret.hash().to_string());
@@ -476,14 +534,24 @@ impl Members {
         })
     }
 
-    /// Takes away what has ended, and says how many are left.
-    async fn clear_ended(&self) -> Result<usize, Trouble> {
+    /// Takes away what has ended, and says what is left, also of `user`.
+    async fn clear_ended(&self, user: &UserName) -> Result<Open, Trouble> {
         let now = clock::unix_s();
-        let mut left = 0;
+        let mut open = Open::default();
         for entry in all(&*self.store, &keys::bearers()).await? {
             let bearer: Bearer = keys::read(&entry.key, entry.value.as_bytes())?;
             if bearer.expires_unix_s() > now {
-                left += 1;
+                open.all += 1;
+                open.own += usize::from(bearer.user() == user);
+                if let Bearer::Login(login) = &bearer
+                    && login.user == *user
+                {
+                    let this = (login.created_unix_s, entry.key);
+                    open.oldest_login = match open.oldest_login.take() {
+                        Some(known) if known.0 <= this.0 => Some(known),
+                        _ => Some(this),
+                    };
+                }
             } else {
                 let gone = Txn::new()
                     .at(entry.key.clone(), entry.revision)
@@ -492,7 +560,7 @@ impl Members {
                 let _ = self.store.commit(&gone).await;
             }
         }
-        Ok(left)
+        Ok(open)
     }
 
     async fn hash(&self, password: String, name: UserName) -> Result<PasswordHash, Trouble> {
@@ -514,6 +582,19 @@ impl Members {
             retry_after_s: wait.0.max(Duration::from_secs(1)).as_secs(),
         })
     }
+}
+
+/// Logins and tokens that have not ended.
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    own: usize,
+    oldest_login: Option<(u64, Key)>,
+}
+
+/// Whether this is about the caller; the console is nobody's.
+fn is_self(principal: &Principal, name: &str) -> bool {
+    principal.name == name && matches!(principal.how, How::Local | How::ApiToken { .. })
 }
 
 async fn all(store: &dyn Store, prefix: &Prefix) -> Result<Vec<Entry>, Trouble> {

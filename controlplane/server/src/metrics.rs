@@ -22,6 +22,10 @@ pub(crate) fn describe() {
         "Rule documents that an agent refused; a rise wants a look at `adit nodes list`"
     );
     metrics::describe_counter!(
+        "control_documents_damaged_total",
+        "Rule documents that were not sent because the store's copy does not match its signature; a rise wants a restore"
+    );
+    metrics::describe_counter!(
         "control_identity_used_twice_total",
         "Connections refused because another process has the same identity; a rise means a copied machine or a stolen key"
     );
@@ -54,6 +58,10 @@ pub(crate) fn acked() {
 
 pub(crate) fn nacked() {
     counter!("control_nacks_total").increment(1);
+}
+
+pub(crate) fn document_damaged() {
+    counter!("control_documents_damaged_total").increment(1);
 }
 
 pub(crate) fn identity_used_twice() {

@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use adit_api::{Certificate, Invitation, Invite, Invited, Node, NodeRole};
 use adit_proto::control::{Enrol, Enrolled, Expired, Trust};
-use adit_store::{Entry, Key, Prefix, Revision, Store, Txn};
+use adit_store::{Entry, Error, Key, Prefix, Revision, Store, Txn};
 use serde::{Deserialize, Serialize};
 
 use crate::acts::{Acts, By, Deed};
 use crate::clock;
 use crate::keys;
 use crate::life::Life;
-use crate::limits::{INVITATION_LIFE, INVITATIONS_MAX, PAGE_ITEMS_MAX};
+use crate::limits::{
+    COMMIT_TRIES, INVITATION_LIFE, INVITATIONS_HERE_MAX, INVITATIONS_MAX, PAGE_ITEMS_MAX,
+};
 use crate::place::{NodeId, Place};
 use crate::trouble::Trouble;
 
@@ -98,10 +100,13 @@ impl Register {
         wish: &Invite,
     ) -> Result<Invited, Trouble> {
         let now = clock::unix_s();
-        if self.clear_ended(now).await? >= INVITATIONS_MAX {
-            return Err(Trouble::Conflict(format!(
-                "{INVITATIONS_MAX} invitations are open; take some back, or wait until they end"
-            )));
+        let (all, here) = self.clear_ended(now, id).await?;
+        for (open, most) in [(here, INVITATIONS_HERE_MAX), (all, INVITATIONS_MAX)] {
+            if open >= most {
+                return Err(Trouble::Conflict(format!(
+                    "{most} invitations are open; take some back, or wait until they end"
+                )));
+            }
         }
         let invitation = self.life.invitation()?;
         let expires_unix_s = now + INVITATION_LIFE.as_secs();
@@ -203,7 +208,6 @@ impl Register {
             return Err(refused());
         };
         let node_key = keys::node(&id);
-        let known = self.store.get(&node_key).await?;
         let issued = self.life.issue(&wish.csr, &id, self.policy.life_s)?;
         let certificate = Certificate {
             serial: issued.serial.clone(),
@@ -215,31 +219,37 @@ impl Register {
             certificates: vec![certificate],
             revoked: false,
         };
-        let mut txn = Txn::new().at(key.clone(), entry.revision).delete(key);
-        txn = match &known {
-            None => txn.absent(node_key.clone()),
-            Some(known) => {
-                // The name goes to another key: what had it before is nobody from now on.
-                let old: Enrolment = keys::read(&node_key, known.value.as_bytes())?;
-                let txn = txn.at(node_key.clone(), known.revision);
-                self.life.revoking(txn, &old.certificates, now).await?
-            }
-        };
-        let txn = txn.put(node_key, keys::write(&enrolment));
         let by = By {
             who: format!("invitation of {}", stored.by),
             request_id: request_id.to_owned(),
         };
-        let detail = format!("serial {}, {}", issued.serial, wish.software);
-        match self
-            .acts
-            .commit(&by, &deed("node-enrolled", &id, detail), &txn)
-            .await
-        {
-            // Two used it at once, and the other was first.
-            Err(adit_store::Error::Conflict { .. }) => return Err(refused()),
-            done => done?,
-        };
+        let deed = deed(
+            "node-enrolled",
+            &id,
+            format!("serial {}, {}", issued.serial, wish.software),
+        );
+        let mut tries = Tries::default();
+        loop {
+            let txn = Txn::new()
+                .at(key.clone(), entry.revision)
+                .delete(key.clone());
+            let txn = match self.store.get(&node_key).await? {
+                None => txn.absent(node_key.clone()),
+                Some(known) => {
+                    // The name goes to another key: what had it before is nobody from now on.
+                    let old: Enrolment = keys::read(&node_key, known.value.as_bytes())?;
+                    let txn = txn.at(node_key.clone(), known.revision);
+                    self.life.revoking(txn, &old.certificates, now).await?
+                }
+            };
+            let txn = txn.put(node_key.clone(), keys::write(&enrolment));
+            match self.acts.commit(&by, &deed, &txn).await {
+                Ok(_) => break,
+                // Two used it at once, and the other was first.
+                Err(Error::Conflict { key: lost, .. }) if lost == key => return Err(refused()),
+                Err(error) => tries.again(error)?,
+            }
+        }
         self.enrolled(issued, stored.location).await
     }
 
@@ -251,36 +261,49 @@ impl Register {
         csr: &str,
         request_id: &str,
     ) -> Result<Enrolled, Trouble> {
-        let (mut enrolment, revision) = self.enrolment(id).await?;
-        may_act(id, &enrolment, serial)?;
+        may_act(id, &self.enrolment(id).await?.0, serial)?;
         let now = clock::unix_s();
         let issued = self.life.issue(csr, id, self.policy.life_s)?;
-        enrolment
-            .certificates
-            .retain(|certificate| certificate.until_unix_s > now);
-        // Bounded, if somebody renews without end: the oldest no longer counts then.
-        let surplus = (enrolment.certificates.len() + 1).saturating_sub(CERTIFICATES_MAX);
-        let dropped: Vec<Certificate> = enrolment.certificates.drain(..surplus).collect();
-        enrolment.certificates.push(Certificate {
-            serial: issued.serial.clone(),
-            until_unix_s: issued.not_after_unix_s,
-        });
-        let key = keys::node(id);
-        let mut txn = Txn::new()
-            .at(key.clone(), revision)
-            .put(key, keys::write(&enrolment));
-        if !dropped.is_empty() {
-            txn = self.life.revoking(txn, &dropped, now).await?;
-        }
         let by = By {
             who: id.to_string(),
             request_id: request_id.to_owned(),
         };
         let detail = format!("serial {} in place of {serial}", issued.serial);
-        self.acts
-            .commit(&by, &deed("node-renewed", id, detail), &txn)
-            .await?;
-        self.enrolled(issued, enrolment.location).await
+        let deed = deed("node-renewed", id, detail);
+        let mut tries = Tries::default();
+        loop {
+            let (mut enrolment, revision) = self.enrolment(id).await?;
+            may_act(id, &enrolment, serial)?;
+            // One that has ended stays as long as it can be renewed: the answer to its renewal may get lost.
+            enrolment
+                .certificates
+                .retain(|known| known.until_unix_s + self.policy.renew_expired_s > now);
+            // Bounded, if somebody renews without end: the oldest no longer counts then. Not the one that asks.
+            let mut dropped = Vec::new();
+            while enrolment.certificates.len() >= CERTIFICATES_MAX {
+                let oldest = enrolment
+                    .certificates
+                    .iter()
+                    .position(|known| known.serial != serial)
+                    .unwrap_or_default();
+                dropped.push(enrolment.certificates.remove(oldest));
+            }
+            enrolment.certificates.push(Certificate {
+                serial: issued.serial.clone(),
+                until_unix_s: issued.not_after_unix_s,
+            });
+            let key = keys::node(id);
+            let mut txn = Txn::new()
+                .at(key.clone(), revision)
+                .put(key, keys::write(&enrolment));
+            if !dropped.is_empty() {
+                txn = self.life.revoking(txn, &dropped, now).await?;
+            }
+            match self.acts.commit(&by, &deed, &txn).await {
+                Ok(_) => return self.enrolled(issued, enrolment.location).await,
+                Err(error) => tries.again(error)?,
+            }
+        }
     }
 
     /// Gives a node whose certificate has ended the next one, if that is allowed here.
@@ -362,23 +385,28 @@ impl Register {
 
     /// The certificates of a node count no more, here and at its peers.
     pub(crate) async fn revoke(&self, by: &By, id: &NodeId) -> Result<(), Trouble> {
-        let (mut enrolment, revision) = self.enrolment(id).await?;
-        if enrolment.revoked {
-            return Ok(());
+        let mut tries = Tries::default();
+        loop {
+            let (mut enrolment, revision) = self.enrolment(id).await?;
+            if enrolment.revoked {
+                return Ok(());
+            }
+            enrolment.revoked = true;
+            let key = keys::node(id);
+            let txn = Txn::new()
+                .at(key.clone(), revision)
+                .put(key, keys::write(&enrolment));
+            let certificates = &enrolment.certificates;
+            let txn = self
+                .life
+                .revoking(txn, certificates, clock::unix_s())
+                .await?;
+            let deed = deed("nodes-revoke", id, String::new());
+            match self.acts.commit(by, &deed, &txn).await {
+                Ok(_) => return Ok(()),
+                Err(error) => tries.again(error)?,
+            }
         }
-        enrolment.revoked = true;
-        let key = keys::node(id);
-        let txn = Txn::new()
-            .at(key.clone(), revision)
-            .put(key, keys::write(&enrolment));
-        let txn = self
-            .life
-            .revoking(txn, &enrolment.certificates, clock::unix_s())
-            .await?;
-        self.acts
-            .commit(by, &deed("nodes-revoke", id, String::new()), &txn)
-            .await?;
-        Ok(())
     }
 
     /// Takes a revoked node out of the register.
@@ -424,13 +452,15 @@ impl Register {
         self.life.trust().await
     }
 
-    /// Takes away what has ended, and says how many invitations are left.
-    async fn clear_ended(&self, now: u64) -> Result<usize, Trouble> {
-        let mut left = 0;
+    /// Takes away what has ended, and says how many invitations are left, and how many where `like` belongs.
+    async fn clear_ended(&self, now: u64, like: &NodeId) -> Result<(usize, usize), Trouble> {
+        let (mut left, mut here) = (0, 0);
         for entry in self.all(&keys::invitations()).await? {
             let stored: Stored = keys::read(&entry.key, entry.value.as_bytes())?;
             if stored.expires_unix_s > now {
                 left += 1;
+                let of = NodeId::parse(&stored.node);
+                here += usize::from(of.is_some_and(|of| of.subaccount() == like.subaccount()));
             } else {
                 let txn = Txn::new()
                     .at(entry.key.clone(), entry.revision)
@@ -439,7 +469,7 @@ impl Register {
                 let _ = self.store.commit(&txn).await;
             }
         }
-        Ok(left)
+        Ok((left, here))
     }
 
     async fn all(&self, prefix: &Prefix) -> Result<Vec<Entry>, Trouble> {
@@ -462,6 +492,20 @@ impl Register {
 /// Certificates of one node that count at one time: the present one, the next one, and what a node that renews too
 /// often may have left.
 const CERTIFICATES_MAX: usize = 4;
+
+/// Counts how often somebody else was first: with another node, which is no reason not to do this.
+#[derive(Debug, Default)]
+struct Tries(u64);
+
+impl Tries {
+    fn again(&mut self, error: Error) -> Result<(), Trouble> {
+        self.0 += 1;
+        if matches!(error, Error::Conflict { .. }) && self.0 < COMMIT_TRIES {
+            return Ok(());
+        }
+        Err(error.into())
+    }
+}
 
 fn may_act(id: &NodeId, enrolment: &Enrolment, serial: &str) -> Result<(), Trouble> {
     if enrolment.revoked {
@@ -491,5 +535,128 @@ fn deed(verb: &'static str, id: &NodeId, detail: String) -> Deed {
         subaccount: id.subaccount().map(str::to_owned),
         what: id.to_string(),
         detail,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr as _;
+    use std::time::Duration;
+
+    use adit_authority::{SealKey, TrustDomain, parse_leaf};
+    use adit_store::Embedded;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use rcgen::{CertificateParams, KeyPair};
+    use ring::rand::SystemRandom;
+    use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+
+    use super::*;
+
+    async fn register(folder: &std::path::Path, renew_expired_s: u64) -> Register {
+        let store: Arc<dyn Store> = Arc::new(Embedded::open(&folder.join("store")).await.unwrap());
+        let acts = Acts::new(Arc::clone(&store));
+        let domain = TrustDomain::from_str("adit.local").unwrap();
+        let seal = SealKey::from_bytes([7; 32]);
+        let life = Life::open(Arc::clone(&store), acts.clone(), seal, &domain, "cp-1");
+        let life = Arc::new(life.await.unwrap());
+        let policy = CertificatePolicy {
+            life_s: 10,
+            renew_expired_s,
+        };
+        Register::new(store, acts, life, policy)
+    }
+
+    fn request() -> (KeyPair, String) {
+        let key = KeyPair::generate().unwrap();
+        let request = CertificateParams::default()
+            .serialize_request(&key)
+            .unwrap();
+        (key, request.pem().unwrap())
+    }
+
+    fn by() -> By {
+        By {
+            who: "ada".to_owned(),
+            request_id: String::new(),
+        }
+    }
+
+    /// An agent whose certificate has just ended, and a request that its old key has signed.
+    async fn ended(register: &Register) -> (Expired, String) {
+        let id = NodeId::agent("acme", "a-1").unwrap();
+        let wish = Invite {
+            name: "a-1".to_owned(),
+            location: String::new(),
+        };
+        let token = register.invite(&by(), &id, &wish).await.unwrap().token;
+        let (key, csr) = request();
+        let wish = Enrol {
+            token,
+            csr,
+            software: String::new(),
+        };
+        let enrolled = register.enrol(&wish, "").await.unwrap();
+        let leaf = CertificateDer::from_pem_slice(enrolled.certificate.as_bytes()).unwrap();
+        let until = parse_leaf(&leaf).unwrap().not_after_unix_s;
+        let mut asked = tokio::time::interval(Duration::from_millis(50));
+        while clock::unix_s() <= until {
+            asked.tick().await;
+        }
+        let (_, csr) = request();
+        let random = SystemRandom::new();
+        let pair = EcdsaKeyPair::from_pkcs8(
+            &ECDSA_P256_SHA256_ASN1_SIGNING,
+            &key.serialize_der(),
+            &random,
+        );
+        let signature = pair.unwrap().sign(&random, &Expired::signed(&csr)).unwrap();
+        let proof = Expired {
+            certificate: enrolled.certificate,
+            signature: STANDARD.encode(signature.as_ref()),
+        };
+        (proof, csr)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_certificate_that_has_ended_is_renewed_where_that_is_allowed_also_after_a_lost_answer()
+     {
+        let folder = tempfile::tempdir().unwrap();
+        let mut register = register(folder.path(), 0).await;
+        let (proof, csr) = ended(&register).await;
+        let refused = register.renew_expired(&proof, &csr, "").await.unwrap_err();
+        assert!(matches!(refused, Trouble::Denied(_)), "{refused:?}");
+        register.policy.renew_expired_s = 600;
+        let first = register.renew_expired(&proof, &csr, "").await.unwrap();
+        let second = register.renew_expired(&proof, &csr, "").await.unwrap();
+        assert_ne!(first.certificate, second.certificate);
+        // Revoked is revoked, whatever it proves.
+        let id = NodeId::agent("acme", "a-1").unwrap();
+        register.revoke(&by(), &id).await.unwrap();
+        let refused = register.renew_expired(&proof, &csr, "").await.unwrap_err();
+        assert!(matches!(refused, Trouble::Denied(_)), "{refused:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn invitations_here_max_may_be_open_and_one_more_may_not_and_others_are_not_kept_waiting()
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let register = register(folder.path(), 0).await;
+        let invite = async |subaccount: &str, number: usize| {
+            let name = format!("a-{number}");
+            let id = NodeId::agent(subaccount, &name).unwrap();
+            let location = String::new();
+            register
+                .invite(&by(), &id, &Invite { name, location })
+                .await
+        };
+        for number in 0..INVITATIONS_HERE_MAX {
+            invite("acme", number).await.unwrap();
+        }
+        let refused = invite("acme", INVITATIONS_HERE_MAX).await.unwrap_err();
+        assert!(matches!(refused, Trouble::Conflict(_)), "{refused:?}");
+        invite("other", 0).await.unwrap();
     }
 }

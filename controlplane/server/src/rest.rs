@@ -40,6 +40,8 @@ use crate::register::Register;
 use crate::secret::random_name;
 use crate::trouble::Trouble;
 
+pub(crate) use wire::bytes;
+
 /// The rooms behind the door.
 #[derive(Debug)]
 pub(crate) struct Parts {
@@ -164,10 +166,12 @@ fn refused(trouble: Trouble, id: String, mut response: Response) -> Response {
     let mut wait = None;
     if let Trouble::Throttled { retry_after_s } = &trouble {
         wait = Some(*retry_after_s);
+    } else if let Trouble::Busy = &trouble {
+        wait = Some(1);
     } else if let Trouble::Internal(why) = &trouble {
         tracing::error!(request = id, why, "internal error");
     } else if let Trouble::Store(error) = &trouble {
-        wait = Some(1);
+        wait = matches!(response.status().as_u16(), 503 | 507).then_some(1);
         tracing::warn!(request = id, %error, "the store");
     }
     let unauthenticated = matches!(trouble, Trouble::Unauthenticated(_));

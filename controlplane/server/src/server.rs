@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::acts::Acts;
 use crate::backup::Generations;
 use crate::book::Book;
-use crate::door::Door;
+use crate::door::{Door, GRACE};
 use crate::hub::Hub;
 use crate::life::Life;
 use crate::members::Members;
@@ -84,11 +84,8 @@ impl Server {
             &settings.name,
         );
         let life = Arc::new(life.await.map_err(trouble)?);
-        write_file(
-            &settings.state.join("ca.pem"),
-            life.roots_pem().as_bytes(),
-            0o644,
-        )?;
+        let roots = settings.state.join("ca.pem");
+        write_file(&roots, life.roots_pem().as_bytes(), 0o644)?;
         let policy = CertificatePolicy {
             life_s: settings.certificate_life.as_secs(),
             renew_expired_s: settings.renew_expired.as_secs(),
@@ -124,7 +121,11 @@ impl Server {
             settings.name.clone(),
         );
         let setup = match members.setup_token(&settings.name).await.map_err(trouble)? {
-            None => None,
+            None => {
+                // Of no use to anybody any more; it may never have been there.
+                let _ = std::fs::remove_file(settings.state.join("setup-token"));
+                None
+            }
             Some(token) => {
                 let path = settings.state.join("setup-token");
                 write_file(&path, format!("{token}\n").as_bytes(), 0o600)?;
@@ -164,7 +165,8 @@ impl Server {
             door.serve(listener, stopped).await;
             following.abort();
             keeping.abort();
-            let _ = (following.await, farewell.await);
+            let _ = (following.await, keeping.await, farewell.await);
+            let _ = tokio::time::timeout(GRACE, hub.withdraw()).await;
         });
         Ok(Self {
             address,

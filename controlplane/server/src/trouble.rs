@@ -32,6 +32,10 @@ pub(crate) enum Trouble {
     MediaType(&'static str),
     /// What was sent is too large.
     TooLarge { limit: usize },
+    /// What was sent came too slowly.
+    Slow,
+    /// Others send so much that there is no room.
+    Busy,
     /// Too many tries.
     Throttled { retry_after_s: u64 },
     /// A node does not answer.
@@ -68,6 +72,8 @@ impl Trouble {
             Self::NoMethod => (405, "no-method"),
             Self::MediaType(_) => (415, "media-type"),
             Self::TooLarge { .. } => (413, "too-large"),
+            Self::Slow => (408, "slow"),
+            Self::Busy => (503, "busy"),
             Self::Throttled { .. } => (429, "throttled"),
             Self::NodeSilent(_) => (504, "node-silent"),
             Self::Store(error) => match error {
@@ -107,6 +113,8 @@ impl Trouble {
             Self::NoMethod => "this path takes other methods; /api/v1/openapi.json lists them".to_owned(),
             Self::MediaType(wanted) => format!("send Content-Type: {wanted}"),
             Self::TooLarge { limit } => format!("the body is larger than {limit} bytes"),
+            Self::Slow => "the body did not come in time".to_owned(),
+            Self::Busy => "too much is being sent at the moment; try again".to_owned(),
             Self::Throttled { retry_after_s } => format!("too many tries; wait {retry_after_s} s"),
             // Keys and paths of the store are nobody's business outside; the log has them.
             Self::Store(Error::Conflict { .. }) => {
@@ -118,6 +126,9 @@ impl Trouble {
             }
             Self::Store(Error::Unavailable { outcome: adit_store::Outcome::Unknown, .. }) => {
                 "the store did not answer; the change may have been made, read before trying again".to_owned()
+            }
+            Self::Store(Error::Corrupt { .. }) => {
+                "what is stored is damaged and is not used; put it anew, or restore a backup".to_owned()
             }
             Self::Store(_) => "the store cannot be used now; nothing was changed".to_owned(),
             Self::Internal(_) => "something unexpected; the server's log says what".to_owned(),

@@ -16,14 +16,13 @@ use axum::routing::post;
 use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use http_body::Frame;
-use http_body_util::{BodyExt as _, Limited};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::Connection;
 use super::peer::Peer;
 use crate::hub::{Hub, Subscription};
-use crate::limits::EVENTS_WAITING_MAX;
+use crate::limits::{BODY_LIMIT, EVENTS_WAITING_MAX, SOFTWARE_BYTES_MAX};
 use crate::rest::{Parts, RequestId};
 use crate::trouble::Trouble;
 
@@ -60,6 +59,11 @@ async fn enrol(
 ) -> Result<(StatusCode, Json<Enrolled>), Trouble> {
     // A stranger's words: few of them.
     let wish: Enrol = read(body, ENROL_BYTES_MAX, "enrolment").await?;
+    if wish.software.len() > SOFTWARE_BYTES_MAX {
+        return Err(Trouble::Invalid(format!(
+            "software: at most {SOFTWARE_BYTES_MAX} bytes"
+        )));
+    }
     let enrolled = parts.register.enrol(&wish, &id.0).await;
     if let Err(trouble) = &enrolled {
         tracing::warn!(source = %connection.source, ?trouble, "an enrolment was refused");
@@ -96,7 +100,7 @@ async fn renew(
 
 async fn subscribe(State(parts): Of, peer: Peer, body: Body) -> Result<Response, Trouble> {
     let hello: Hello = read(body, ENROL_BYTES_MAX, "hello").await?;
-    let (subscription, events) = parts.hub.subscribe(peer.id, &peer.serial, hello).await?;
+    let (subscription, events) = parts.hub.subscribe(peer, hello).await?;
     let row = Events {
         events,
         of: Ended {
@@ -180,11 +184,7 @@ async fn read<T: DeserializeOwned>(
     limit: usize,
     part: &'static str,
 ) -> Result<T, Trouble> {
-    let bytes = Limited::new(body, limit)
-        .collect()
-        .await
-        .map_err(|_cut_or_long| Trouble::TooLarge { limit })?
-        .to_bytes();
+    let bytes = crate::rest::bytes(body, limit, BODY_LIMIT).await?;
     read_json(&bytes, part).map_err(|error| Trouble::Invalid(error.to_string()))
 }
 

@@ -13,6 +13,8 @@ use crate::trouble::Trouble;
 pub(crate) struct Peer {
     pub(crate) id: NodeId,
     pub(crate) serial: String,
+    /// The certificate's last second.
+    pub(crate) until_unix_s: u64,
 }
 
 impl<S: Sync> FromRequestParts<S> for Peer {
@@ -32,6 +34,7 @@ impl<S: Sync> FromRequestParts<S> for Peer {
         Ok(Self {
             id,
             serial: leaf.serial,
+            until_unix_s: leaf.not_after_unix_s,
         })
     }
 }

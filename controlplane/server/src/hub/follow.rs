@@ -10,15 +10,29 @@ use crate::keys;
 
 /// New rules go to the nodes of their place.
 pub(super) async fn rules(hub: Arc<Hub>) {
-    let mut news = Follower::of(&hub, keys::all_rules());
+    let mut news = Follower::of(&hub, keys::heads());
     loop {
-        match news.next().await {
-            News::Change(change) => {
-                if let Some(place) = keys::place_of_head(&change.key) {
-                    hub.bring_place(&place).await;
-                }
+        let places = match news.next().await {
+            News::Change(change) => keys::place_of_head(&change.key).into_iter().collect(),
+            News::Anything => hub.places(),
+        };
+        for place in places {
+            if !hub.bring_place(&place).await {
+                hub.owed.lock().insert(place);
             }
-            News::Anything => hub.bring_all().await,
+        }
+    }
+}
+
+/// What could not be read is read again until it can be.
+pub(super) async fn owed(hub: Arc<Hub>) {
+    loop {
+        tokio::time::sleep(RETRY).await;
+        let places = std::mem::take(&mut *hub.owed.lock());
+        for place in places {
+            if !hub.bring_place(&place).await {
+                hub.owed.lock().insert(place);
+            }
         }
     }
 }
@@ -31,16 +45,25 @@ pub(super) async fn meta(hub: Arc<Hub>) {
             News::Change(change) => (change.key == keys::authority(), change.key == keys::trust()),
             News::Anything => (true, true),
         };
-        if authority && let Err(trouble) = hub.life.take_in().await {
-            tracing::error!(
-                ?trouble,
-                "the authority was changed and cannot be read; the old one goes on"
-            );
+        if !authority && !trust {
+            continue;
         }
-        if authority || trust {
+        loop {
             match hub.life.trust().await {
-                Ok(trust) => hub.tell_trust(&trust),
-                Err(trouble) => tracing::warn!(?trouble, "whom to trust could not be read"),
+                Ok(trust) => {
+                    hub.tell_trust(&trust);
+                    if authority {
+                        hub.sign_anew();
+                        let places = hub.places();
+                        hub.owed.lock().extend(places);
+                    }
+                    break;
+                }
+                // A revocation that nobody hears of is none, so this is tried until it is told.
+                Err(trouble) => {
+                    tracing::error!(?trouble, "whom to trust could not be read; tried again");
+                    tokio::time::sleep(RETRY).await;
+                }
             }
         }
     }

@@ -43,6 +43,7 @@ pub(crate) struct Board {
     // All subscriptions that have a record, for when the lease was lost.
     told: Mutex<HashMap<NodeId, Arc<Subscription>>>,
     wake: Notify,
+    lease: Mutex<Option<LeaseId>>,
 }
 
 #[derive(Clone, Debug)]
@@ -60,6 +61,7 @@ impl Board {
             waiting: Mutex::default(),
             told: Mutex::default(),
             wake: Notify::new(),
+            lease: Mutex::default(),
         }
     }
 
@@ -88,6 +90,7 @@ impl Board {
         loop {
             match self.store.grant(LIVE_TTL).await {
                 Ok(lease) => {
+                    *self.lease.lock() = Some(lease);
                     let error = self.hold(lease).await;
                     tracing::warn!(%error, "what is connected here could not be told; tried again");
                 }
@@ -99,6 +102,15 @@ impl Board {
             for subscription in told {
                 waiting.insert(subscription.node.clone(), Word::Is(subscription));
             }
+        }
+    }
+
+    /// What was told of this server is true no more.
+    pub(crate) async fn withdraw(&self) {
+        let lease = self.lease.lock().take();
+        if let Some(lease) = lease {
+            // If this fails, it ends by itself a little later.
+            let _ = self.store.revoke(lease).await;
         }
     }
 
@@ -166,8 +178,8 @@ impl Board {
                 Word::Gone { subscription } => {
                     // It may be connected to another server by now, and that record is not ours to take away.
                     if let Some(entry) = self.store.get(&key).await? {
-                        let live: Live = keys::read(&key, entry.value.as_bytes())?;
-                        if live.subscription == *subscription {
+                        let live: Result<Live, Error> = keys::read(&key, entry.value.as_bytes());
+                        if live.is_ok_and(|live| live.subscription == *subscription) {
                             let gone = Txn::new().at(key.clone(), entry.revision).delete(key);
                             match self.store.commit(&gone).await {
                                 Ok(_) | Err(Error::Conflict { .. }) => {}

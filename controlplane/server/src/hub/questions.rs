@@ -77,9 +77,8 @@ impl Hub {
             .waiting
             .lock()
             .insert(question.clone(), sender);
-        let outcome = self.carry(id, server, &question, ask, receiver).await;
-        self.questions.waiting.lock().remove(&question);
-        outcome
+        let _forgotten = Forgotten(&self.questions, &question);
+        self.carry(id, server, &question, ask, receiver).await
     }
 
     async fn carry(
@@ -158,6 +157,15 @@ impl Hub {
         {
             let _ = waiting.send(answer);
         }
+    }
+}
+
+/// Forgets a question, also when whoever asked is gone before the answer.
+struct Forgotten<'a>(&'a Questions, &'a str);
+
+impl Drop for Forgotten<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.lock().remove(self.1);
     }
 }
 

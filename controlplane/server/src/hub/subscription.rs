@@ -1,6 +1,6 @@
 //! One node's subscription: what it was sent, what it said, and its end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use adit_api::{LastNack, Running};
@@ -10,8 +10,9 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::Pushed;
 use crate::clock;
-use crate::limits::{ASKS_MAX, SILENCE_LIMIT};
+use crate::limits::{ASKS_MAX, LINE_BYTES_KEPT, LINES_KEPT, SILENCE_LIMIT};
 use crate::metrics;
 use crate::place::{NodeId, Place};
 use crate::secret::random_name;
@@ -25,10 +26,10 @@ pub(crate) struct Subscription {
     /// What rules are for it; none for a gateway.
     pub(crate) place: Option<Place>,
     pub(crate) serial: String,
+    /// The last second of the certificate that the line rests on.
+    pub(crate) until_unix_s: u64,
     pub(crate) hello: Hello,
     pub(crate) since_unix_s: u64,
-    /// Who looks what the node shall have holds it, so that nothing older is sent behind something newer.
-    pub(crate) turn: tokio::sync::Mutex<()>,
     events: mpsc::Sender<Bytes>,
     ended: AtomicBool,
     state: Mutex<State>,
@@ -41,7 +42,8 @@ pub(crate) struct State {
     pub(crate) running: Option<Running>,
     pub(crate) refused: Option<LastNack>,
     pub(crate) beat: Beat,
-    sent: Option<u64>,
+    /// The last documents that were sent, the newest last: version and SHA-256.
+    sent: VecDeque<(u64, String)>,
     heard: Instant,
 }
 
@@ -50,7 +52,7 @@ impl Subscription {
         id: String,
         node: NodeId,
         place: Option<Place>,
-        serial: String,
+        (serial, until_unix_s): (String, u64),
         hello: Hello,
         events: mpsc::Sender<Bytes>,
     ) -> Self {
@@ -60,15 +62,15 @@ impl Subscription {
             node,
             place,
             serial,
+            until_unix_s,
             since_unix_s: clock::unix_s(),
-            turn: tokio::sync::Mutex::default(),
             events,
             ended: AtomicBool::new(false),
             state: Mutex::new(State {
                 running,
                 refused: None,
                 beat: Beat::default(),
-                sent: None,
+                sent: VecDeque::new(),
                 heard: Instant::now(),
             }),
             asks: Mutex::default(),
@@ -91,18 +93,32 @@ impl Subscription {
 
     /// Whether the node shall be sent `version`.
     pub(crate) fn needs(&self, epoch: u64, version: u64) -> bool {
-        let state = self.state.lock();
-        let has = state
-            .running
-            .as_ref()
-            .is_some_and(|running| running.epoch == Some(epoch) && running.version == version);
-        !has && state.sent != Some(version)
+        self.state.lock().needs(epoch, version)
     }
 
-    /// Sends rules.
-    pub(crate) fn push(&self, version: u64, frame: Bytes) {
-        self.state.lock().sent = Some(version);
-        self.queue(frame);
+    /// Sends rules, unless something newer was sent meanwhile. Whether they were.
+    pub(crate) fn push(&self, epoch: u64, pushed: &Pushed) -> bool {
+        let mut state = self.state.lock();
+        if !state.needs(epoch, pushed.version) {
+            return false;
+        }
+        if state.sent.len() >= SENT_KEPT {
+            state.sent.pop_front();
+        }
+        state
+            .sent
+            .push_back((pushed.version, pushed.sha256.clone()));
+        // Within the lock, so that nothing older is queued behind something newer.
+        self.queue(pushed.frame.clone());
+        true
+    }
+
+    /// What was refused may be sent once more.
+    pub(crate) fn forget_refused(&self) {
+        let mut state = self.state.lock();
+        if state.refused.take().is_some() {
+            state.sent.clear();
+        }
     }
 
     pub(crate) fn state(&self) -> State {
@@ -124,17 +140,22 @@ impl Subscription {
         tracing::warn!(node = %self.node, why = ?nack.why, first = ?nack.problems.first(), "a node refused its rules");
         let mut state = self.state.lock();
         state.heard = Instant::now();
-        let version = state.sent.unwrap_or_default();
-        let problems = nack.problems.into_iter().take(PROBLEMS_KEPT).collect();
+        // By the document: a newer one may have been sent since.
+        let sent = state
+            .sent
+            .iter()
+            .find(|(_, sha256)| *sha256 == nack.document_sha256);
+        let version = sent.map_or(0, |(version, _)| *version);
         state.refused = Some(LastNack {
             version,
-            why: nack.why,
-            problems,
+            why: line(nack.why),
+            problems: lines(nack.problems),
         });
     }
 
     /// The node lives. Whether it said anything that others should know.
-    pub(crate) fn beaten(&self, beat: Beat) -> bool {
+    pub(crate) fn beaten(&self, mut beat: Beat) -> bool {
+        beat.not_ready = lines(beat.not_ready);
         let mut state = self.state.lock();
         state.heard = Instant::now();
         let changed = state.beat.not_ready != beat.not_ready || state.beat.tunnels != beat.tunnels;
@@ -197,8 +218,29 @@ impl Subscription {
     }
 }
 
-/// Lines of a refusal that are kept.
-const PROBLEMS_KEPT: usize = 100;
+impl State {
+    fn needs(&self, epoch: u64, version: u64) -> bool {
+        let has = self
+            .running
+            .as_ref()
+            .is_some_and(|running| running.epoch == Some(epoch) && running.version == version);
+        // What a node shall have only rises.
+        let sent = self.sent.back().is_some_and(|(sent, _)| *sent >= version);
+        !has && !sent
+    }
+}
+
+/// Documents whose refusal is told from one another.
+const SENT_KEPT: usize = 4;
+
+fn lines(lines: Vec<String>) -> Vec<String> {
+    lines.into_iter().take(LINES_KEPT).map(line).collect()
+}
+
+fn line(mut line: String) -> String {
+    line.truncate(line.floor_char_boundary(LINE_BYTES_KEPT));
+    line
+}
 
 fn running(in_force: &adit_proto::control::InForce) -> Running {
     Running {

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::Caller;
-use super::wire::{Asked, Refusals, items_max};
+use super::wire::{Asked, Refusals, items_max, number};
 use super::{Of, Parts};
 use crate::trouble::Trouble;
 
@@ -63,7 +63,7 @@ async fn list(
     let limit = items_max(wanted.limit)?;
     let (items, next) = parts
         .acts
-        .list(wanted.after.unwrap_or_default(), limit, shows)
+        .list(number(wanted.after)?.unwrap_or_default(), limit, shows)
         .await?;
     Ok(Json(Acts { items, next }))
 }
@@ -85,7 +85,10 @@ async fn chain(
     Asked(behind): Asked<Behind>,
 ) -> Result<([(HeaderName, String); 2], Vec<u8>), Trouble> {
     caller.may_globally(Verb::AuditRead)?;
-    let (lines, next) = parts.acts.lines(behind.after.unwrap_or_default()).await?;
+    let (lines, next) = parts
+        .acts
+        .lines(number(behind.after)?.unwrap_or_default())
+        .await?;
     let next = next.map_or_else(String::new, |next| next.to_string());
     let kind = (
         axum::http::header::CONTENT_TYPE,

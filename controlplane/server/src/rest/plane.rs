@@ -22,7 +22,7 @@ use super::{Of, Parts};
 use crate::acts::Deed;
 use crate::backup;
 use crate::keys;
-use crate::limits::{BACKUP_BYTES_MAX, PAGE_ITEMS_MAX};
+use crate::limits::{BACKUP_BYTES_MAX, PAGE_ITEMS_MAX, RULES_LIMIT};
 use crate::trouble::Trouble;
 
 pub(super) fn routes() -> OpenApiRouter<std::sync::Arc<Parts>> {
@@ -125,7 +125,12 @@ async fn restore(
         Trouble::Invalid("adit-backup-password: the password in base64".to_owned())
     })?;
     // Seal and base64 stand around what is counted.
-    let sealed = bytes(request.into_body(), BACKUP_BYTES_MAX + BODY_BYTES_MAX).await?;
+    let sealed = bytes(
+        request.into_body(),
+        BACKUP_BYTES_MAX + BODY_BYTES_MAX,
+        RULES_LIMIT,
+    )
+    .await?;
     backup::restore(
         &parts.generations,
         &parts.life,
@@ -157,9 +162,10 @@ async fn roll(
     Said(wish): Said<Roll>,
 ) -> Result<StatusCode, Trouble> {
     caller.may_globally(Verb::AuthorityRoll)?;
-    parts
-        .life
-        .roll(&caller.by(), condition.revision()?, wish.step)
-        .await?;
+    let base = condition.revision()?;
+    if wish.step == AuthorityStep::Finish {
+        parts.book.sign_anew().await?;
+    }
+    parts.life.roll(&caller.by(), base, wish.step).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -11,7 +11,6 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::ETAG;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -19,10 +18,11 @@ use utoipa_axum::routes;
 use super::caller::Caller;
 use super::condition::{Condition, etag};
 use super::people::Tagged;
-use super::wire::{Asked, Named, Paging, Refusals, Said, bytes, items_max, message};
+use super::wire::{Asked, Named, Paging, Refusals, Said, bytes, items_max, message, number};
 use super::{Of, Parts};
 use crate::book::Wish;
 use crate::keys;
+use crate::limits::RULES_LIMIT;
 use crate::place::{NodeId, Place};
 use crate::trouble::Trouble;
 
@@ -63,21 +63,16 @@ async fn sets(
     caller: Caller,
     Asked(paging): Asked<Paging>,
 ) -> Result<Json<RuleSets>, Trouble> {
-    let after = paging.after(&keys::all_rules())?;
-    let (mut items, next) = match visible(caller.principal(), Verb::RulesRead) {
-        Visible::All => parts.book.places(None, after.as_ref()).await?,
-        Visible::Some(subaccounts) => {
-            let mut items = Vec::new();
-            for subaccount in subaccounts {
-                items.extend(parts.book.places(Some(&subaccount), None).await?.0);
-            }
-            (items, None)
+    let after = paging.after(&keys::heads())?;
+    let items_max = paging.items_max()?;
+    let (items, next) = match visible(caller.principal(), Verb::RulesRead) {
+        Visible::All => parts.book.places(None, after.as_ref(), items_max).await?,
+        Visible::Some(names) => {
+            let names = Some(names.as_slice());
+            parts.book.places(names, after.as_ref(), items_max).await?
         }
         Visible::None => (Vec::new(), None),
     };
-    items.sort_by(|one, other| {
-        (&one.subaccount, &one.location).cmp(&(&other.subaccount, &other.location))
-    });
     Ok(Json(RuleSets { items, next }))
 }
 
@@ -152,13 +147,8 @@ async fn put(
     if kind.and_then(|kind| kind.split(';').next()).map(str::trim) != Some(adit_api::RULES_TYPE) {
         return Err(Trouble::MediaType(adit_api::RULES_TYPE));
     }
-    // Bodies are held whole: few at a time.
-    let _turn = BODIES
-        .acquire()
-        .await
-        .map_err(|closed| Trouble::Internal(closed.to_string()))?;
-    let body = bytes(request.into_body(), RULES_BYTES_MAX).await?;
-    let text = String::from_utf8(body.to_vec()).map_err(|error| {
+    let body = bytes(request.into_body(), RULES_BYTES_MAX, RULES_LIMIT).await?;
+    let text = String::from_utf8(body.into()).map_err(|error| {
         Trouble::Invalid(format!("the rules are not UTF-8: {}", error.utf8_error()))
     })?;
     let wish = Wish {
@@ -173,9 +163,6 @@ async fn put(
             .await?,
     ))
 }
-
-/// Rule sets that are being read at one time: 4 x 64 MiB.
-static BODIES: Semaphore = Semaphore::const_new(4);
 
 async fn canary(parts: &Parts, place: &Place, names: &str) -> Result<Vec<String>, Trouble> {
     let known = parts.register.agents_at(place).await?;
@@ -222,7 +209,7 @@ async fn versions(
     let place = Place::new(&subaccount, &before.location).map_err(Trouble::Invalid)?;
     let (items, next) = parts
         .book
-        .versions(&place, before.before, items_max(before.limit)?)
+        .versions(&place, number(before.before)?, items_max(before.limit)?)
         .await?;
     Ok(Json(Versions { items, next }))
 }
@@ -315,13 +302,14 @@ async fn abandon(
 
 /// How far the rules have come.
 #[utoipa::path(get, path = "/api/v1/subaccounts/{subaccount}/rules/rollout", tag = "rules", security(("bearer" = [])),
-    params(("subaccount" = String, Path), At), responses((status = 200, body = Rollout), Refusals))]
+    params(("subaccount" = String, Path), At),
+    responses((status = 200, body = Rollout, headers(("etag" = String))), Refusals))]
 async fn rollout(
     State(parts): Of,
     caller: Caller,
     Named(subaccount): Named<String>,
     Asked(at): Asked<At>,
-) -> Result<Json<Rollout>, Trouble> {
+) -> Result<(Tagged, Json<Rollout>), Trouble> {
     caller.may(Verb::RulesRead, &subaccount)?;
     let place = at.place(&subaccount)?;
     let current = parts
@@ -365,12 +353,15 @@ async fn rollout(
         u64::try_from(agents.iter().filter(|agent| wanted(&agent.state)).count())
             .unwrap_or(u64::MAX)
     };
-    Ok(Json(Rollout {
+    // Also where the rules themselves are damaged and cannot be read: new ones can be put in their place.
+    let tag = [(ETAG, etag(current.revision))];
+    let rollout = Rollout {
         version: current.head.version,
         connected: count(|state| *state != NodeState::Away),
         acked: count(|state| *state == NodeState::InForce),
         agents,
-    }))
+    };
+    Ok((tag, Json(rollout)))
 }
 
 fn no_rules(place: &Place) -> Trouble {

@@ -1,16 +1,22 @@
 //! Bodies, queries and paths: read within limits, refused with a reason.
 
+use std::time::Duration;
+
 use adit_api::limits::{BODY_BYTES_MAX, MESSAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use adit_store::Key;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts as Head;
-use http_body_util::{BodyExt as _, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
+use crate::limits::{BODIES_BYTES_MAX, BODY_LIMIT};
 use crate::trouble::Trouble;
 
 /// A JSON body of at most [`BODY_BYTES_MAX`].
@@ -41,23 +47,44 @@ pub(crate) async fn json<T: DeserializeOwned>(
     if kind.split(';').next().map(str::trim) != Some("application/json") {
         return Err(Trouble::MediaType("application/json"));
     }
-    let bytes = bytes(request.into_body(), limit).await?;
+    let bytes = bytes(request.into_body(), limit, BODY_LIMIT).await?;
     serde_json::from_slice(&bytes).map_err(|error| Trouble::Invalid(error.to_string()))
 }
 
-/// Reads a body of at most `limit` bytes.
+/// Reads a body of at most `limit` bytes, that must have come within `time`.
 ///
 /// # Errors
-/// It is longer, or was cut.
-pub(crate) async fn bytes(body: Body, limit: usize) -> Result<bytes::Bytes, Trouble> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Trouble::TooLarge { limit })
+/// It is longer, was cut, or came too slowly; or too many bytes are being read already.
+pub(crate) async fn bytes(mut body: Body, limit: usize, time: Duration) -> Result<Bytes, Trouble> {
+    let deadline = Instant::now() + time;
+    let mut read = BytesMut::new();
+    let mut room: Vec<SemaphorePermit<'static>> = Vec::new();
+    loop {
+        let frame = timeout_at(deadline, body.frame())
+            .await
+            .map_err(|_elapsed| Trouble::Slow)?;
+        let Some(frame) = frame else {
+            return Ok(read.freeze());
+        };
+        let frame = frame.map_err(|_cut| Trouble::Invalid("the body ended early".to_owned()))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let wanted = read.len() + data.len();
+        if wanted > limit {
+            return Err(Trouble::TooLarge { limit });
         }
-        Err(_cut) => Err(Trouble::Invalid("the body ended early".to_owned())),
+        while room.len() * ROOM_BYTES < wanted {
+            // Nobody waits for room while holding some, so nobody waits for ever.
+            room.push(ROOM.try_acquire().map_err(|_none_left| Trouble::Busy)?);
+        }
+        read.extend_from_slice(&data);
     }
 }
+
+/// Bodies are held whole, so all of them together are bounded, in pieces of this size.
+const ROOM_BYTES: usize = 64 * 1024;
+static ROOM: Semaphore = Semaphore::const_new(BODIES_BYTES_MAX / ROOM_BYTES);
 
 /// A query.
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +159,19 @@ pub(crate) fn items_max(limit: Option<u64>) -> Result<usize, Trouble> {
         return Err(Trouble::Invalid(format!("limit: 1 to {PAGE_ITEMS_MAX}")));
     }
     usize::try_from(limit).map_err(|error| Trouble::Invalid(error.to_string()))
+}
+
+/// A number as the document describes it: of 63 bits.
+///
+/// # Errors
+/// It is larger.
+pub(crate) fn number(number: Option<u64>) -> Result<Option<u64>, Trouble> {
+    match number {
+        Some(number) if i64::try_from(number).is_err() => Err(Trouble::Invalid(format!(
+            "{number} is larger than any number here"
+        ))),
+        number => Ok(number),
+    }
 }
 
 /// A message that goes with a change.

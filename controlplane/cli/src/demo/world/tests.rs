@@ -109,6 +109,6 @@ fn ports_are_all_different() {
     let mut ports = vec![control, http, socks5, tunnel, gateway_admin, agent_metrics];
     ports.sort();
     ports.dedup();
-    assert_eq!(ports.len(), 5);
+    assert_eq!(ports.len(), 6);
     assert!(ports.iter().all(|address| address.port() != 0));
 }
