@@ -89,6 +89,8 @@ pub const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long the setup token counts. 24 hours; a restart without users makes a new one.
 pub const SETUP_LIFE: Duration = Duration::from_secs(24 * 3600);
 
-/// Bytes of a backup before it is sealed. 512 MiB: a thousand locations with rules of 100 KiB and their versions. Held
-/// three times while it is made or restored.
-pub const BACKUP_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Bytes of a backup before it is sealed. 192 MiB: a thousand locations with rules of 100 KiB; what comes back has to fit
+/// [`BODIES_BYTES_MAX`]. Held three times while it is made or restored: 576 MiB.
+pub const BACKUP_BYTES_MAX: usize = 192 * 1024 * 1024;
+
+const _: () = assert!(BACKUP_BYTES_MAX + adit_api::limits::BODY_BYTES_MAX < BODIES_BYTES_MAX);
