@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use adit_audit::Sink;
 use adit_policy::Snapshot;
 use adit_proto::connect::{Protocol, Request as Connect, RequestId, Response};
 use adit_proto::hello::{Hello, VERSION, Welcome};
@@ -43,8 +42,7 @@ impl World {
         rules: &str,
         change: impl FnOnce(&mut BackendSettings),
     ) -> Self {
-        let change = |settings: &mut Settings| change(&mut settings.backend);
-        Self::begin(driver, rules, change, None).await
+        Self::set(driver, rules, |settings| change(&mut settings.backend)).await
     }
 
     /// Under these rules, with any settings changed by `change`.
@@ -52,20 +50,6 @@ impl World {
         driver: Driver,
         rules: &str,
         change: impl FnOnce(&mut Settings),
-    ) -> Self {
-        Self::begin(driver, rules, change, None).await
-    }
-
-    /// As [`new`](Self::new), with decisions going to `sink`.
-    pub(crate) async fn recording(driver: Driver, rules: &str, sink: Arc<dyn Sink>) -> Self {
-        Self::begin(driver, rules, |_| (), Some(sink)).await
-    }
-
-    async fn begin(
-        driver: Driver,
-        rules: &str,
-        change: impl FnOnce(&mut Settings),
-        sink: Option<Arc<dyn Sink>>,
     ) -> Self {
         let (client, server) = certificates();
         let housekeeping = Housekeeping::start("test").unwrap();
@@ -80,7 +64,7 @@ impl World {
             &housekeeping,
             choice,
             Arc::new(Journal::new()),
-            sink,
+            None,
         )
         .unwrap();
         let shard = Rc::new(Shard::new(0, Arc::clone(&shared)));

@@ -62,9 +62,10 @@ fn read(disk: &Disk) -> Result<(Summary, Vec<String>), Flaw> {
                 Record::Gap(gap) if gap.lost > 0 => {
                     format!("gap {} since {}", gap.lost, gap.since_unix_ms)
                 }
-                record @ (Record::Gap(_) | Record::Decision(_) | Record::RulesPushed(_)) => {
-                    record.unix_ms().to_string()
-                }
+                record @ (Record::Gap(_)
+                | Record::Decision(_)
+                | Record::RulesPushed(_)
+                | Record::Act(_)) => record.unix_ms().to_string(),
             });
         }
     }
