@@ -17,6 +17,15 @@ fn families() -> Vec<(&'static str, Family)> {
     all.extend(of("agent", adit_agent::metrics::FAMILIES));
     all.extend(of("recorder", adit_recorder::metrics::FAMILIES));
     all.extend(of("subscription", adit_subscription::metrics::FAMILIES));
+    let control = adit_server::metrics::FAMILIES.iter().map(|family| {
+        let kind = if family.is_gauge {
+            Kind::Gauge
+        } else {
+            Kind::Counter
+        };
+        Family::new(family.name, family.help, kind)
+    });
+    all.extend(of("control", &control.collect::<Vec<_>>()));
     // Nothing is described in this process, so these are the process's own.
     all.extend(of("process", &adit_runtime::metrics::families()));
     all.sort_by_key(|(_, family)| family.name);

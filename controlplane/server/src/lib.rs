@@ -14,7 +14,7 @@ mod keys;
 mod life;
 pub mod limits;
 mod members;
-mod metrics;
+pub mod metrics;
 mod oidc;
 mod place;
 mod register;
