@@ -8,6 +8,7 @@
 
 mod cluster;
 mod damage;
+mod fleet;
 mod isolation;
 mod nodes;
 mod people;

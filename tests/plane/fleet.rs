@@ -1,0 +1,301 @@
+//! The whole fleet: real gateways and agents that join a real control plane by invitation, and requests through them.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use adit_tests::http::{Connection, Response};
+use adit_tests::plane::{Caller, Memory, Plane};
+use adit_tests::wait::{SOON, until};
+use adit_tests::world::{Driver, Keys, Node};
+use adit_tests::{Backend, Rules, backend, programs};
+use serde_json::json;
+
+use crate::on_both_memories;
+use crate::rules::rollout;
+
+/// A gateway and two agents under one control plane.
+struct Fleet {
+    plane: Plane,
+    root: Caller,
+    gateway: Node,
+    agents: Vec<Node>,
+    door: SocketAddr,
+    token: String,
+    backend: Backend,
+}
+
+/// Gives a node that was made with certificates of its own a control plane instead.
+fn join(plane: &Plane, node: &mut Node, role: &str, invitation: &str, more: &str) {
+    for key in ["certificate", "key", "roots"] {
+        node.config.unset(&format!("tunnel.{key}"));
+    }
+    let identity = node.scratch().path("identity").display().to_string();
+    node.config
+        .text(&format!("{role}.identity"), identity)
+        .set("control.urls", format!("[\"https://{}\"]", plane.address()));
+    if !more.is_empty() {
+        node.config.text("control.horizon", more);
+    }
+    let config = node.scratch().write("join.toml", node.config.to_string());
+    let url = format!("https://{}", plane.address());
+    let output = Command::new(programs::aditd())
+        .args([role, "--enrol", &url, "--enrol-only", "--config"])
+        .arg(config)
+        .env("ADIT_INVITATION", invitation)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+impl Fleet {
+    fn start(memory: &Memory, more: &str, horizon: &str) -> Self {
+        let (plane, root) = Plane::ready("cp-1", memory, more);
+        let keys = Keys::new();
+        let mut gateway = Node::gateway(&keys, "gw-1", Driver::IoUring);
+        join(
+            &plane,
+            &mut gateway,
+            "gateway",
+            &root.invite_gateway("gw-1"),
+            "",
+        );
+        gateway.start();
+        gateway.keep_doors();
+        let tunnel = gateway.door("tunnel");
+        let mut agents = Vec::new();
+        for name in ["a-1", "a-2"] {
+            let mut agent = Node::agent(&keys, "acme", "", name, Driver::IoUring, &[tunnel]);
+            join(
+                &plane,
+                &mut agent,
+                "agent",
+                &root.invite("acme", name),
+                horizon,
+            );
+            agent.start();
+            agents.push(agent);
+        }
+        let fleet = Self {
+            door: gateway.door("http"),
+            token: keys.token("acme"),
+            backend: Backend::saying(backend::ok("hello")),
+            plane,
+            root,
+            gateway,
+            agents,
+        };
+        fleet.is_connected(2);
+        fleet
+    }
+
+    fn is_connected(&self, agents: u64) {
+        until(
+            "the agents are connected to the control plane",
+            SOON,
+            || {
+                let nodes = self.root.get("/api/v1/subaccounts/acme/agents").json();
+                let nodes = nodes["items"].as_array().unwrap();
+                let connected = nodes
+                    .iter()
+                    .filter(|node| node.get("connected").is_some())
+                    .count();
+                u64::try_from(connected).unwrap() == agents
+            },
+        );
+    }
+
+    fn rules(&self, path: &str) -> String {
+        Rules::none()
+            .http_with("web.virtual:80", self.backend.url(), "")
+            .resource(&format!("path = \"{path}\""))
+            .to_string()
+    }
+
+    /// Applies and waits until all agents that are connected enforce it.
+    fn apply(&self, path: &str) {
+        let reply = self.root.apply("acme", "", &self.rules(path));
+        assert_eq!(reply.status, 200, "{reply:?}");
+        self.is_in_force();
+    }
+
+    fn is_in_force(&self) {
+        until("all agents enforce it", SOON, || {
+            let rollout = rollout(&self.root, "acme");
+            rollout["connected"].as_u64() > Some(0) && rollout["acked"] == rollout["connected"]
+        });
+    }
+
+    fn has_tunnels(&self) {
+        until("each agent is ready", SOON, || {
+            self.agents.iter().all(|agent| {
+                agent
+                    .admin()
+                    .get("/readyz")
+                    .is_ok_and(|(code, _)| code == 200)
+            })
+        });
+    }
+
+    fn ask(&self, path: &str) -> Response {
+        let mut connection = Connection::open(self.door).unwrap();
+        connection
+            .send(format!(
+                "GET http://web.virtual{path} HTTP/1.1\r\nHost: web.virtual\r\n\
+                 Proxy-Authorization: Bearer {}\r\n\r\n",
+                self.token
+            ))
+            .unwrap();
+        connection.response().unwrap()
+    }
+
+    fn answers(&self, path: &str, status: u16) {
+        let response = self.ask(path);
+        assert_eq!(response.status, status, "{path}: {}", response.refusal());
+    }
+}
+
+on_both_memories! {
+    fn a_fleet_joins_by_invitation_and_enforces_what_is_applied_and_what_is_brought_back(memory: &Memory) {
+        let fleet = Fleet::start(memory, "", "");
+        fleet.apply("/a");
+        fleet.has_tunnels();
+        fleet.answers("/a", 200);
+        fleet.answers("/b", 403);
+        let denied = fleet.ask("/b");
+        let id = denied.refusal_id().unwrap().to_owned();
+        let why = fleet.root.get(&format!("/api/v1/subaccounts/acme/why/{id}"));
+        assert_eq!(why.status, 200, "{why:?}");
+        let part = &why.json()["parts"][0]["answer"];
+        assert_eq!(part["reason"], "resource-denied", "{part}");
+        assert!(part["text"].as_str().unwrap().contains("closest is"), "{part}");
+
+        fleet.apply("/b");
+        fleet.answers("/a", 403);
+        fleet.answers("/b", 200);
+        let etag = fleet.root.rules("acme").etag();
+        let back = fleet.root.post_at(
+            "/api/v1/subaccounts/acme/rules/rollback",
+            &etag,
+            &json!({"to": 1, "message": "a slip"}),
+        );
+        assert_eq!(back.json()["version"], 3, "{back:?}");
+        fleet.is_in_force();
+        fleet.answers("/a", 200);
+        fleet.answers("/b", 403);
+    }
+
+    fn a_revoked_agent_serves_nobody_and_the_other_one_goes_on(memory: &Memory) {
+        let mut fleet = Fleet::start(memory, "", "");
+        fleet.apply("/a");
+        fleet.has_tunnels();
+        let reply = fleet.root.post("/api/v1/subaccounts/acme/agents/a-1/revoke", &json!({}));
+        assert_eq!(reply.status, 204, "{reply:?}");
+        let revoked = fleet.agents[0].admin();
+        until("the revoked agent has no tunnel", SOON, || {
+            revoked.get("/readyz").is_ok_and(|(code, _)| code == 503)
+        });
+        for _ in 0..20 {
+            fleet.answers("/a", 200);
+        }
+        // Not even when it starts anew.
+        fleet.agents[1].stop();
+        fleet.agents[0].start();
+        until("no agent is left", SOON, || fleet.ask("/a").status == 503);
+    }
+
+    fn a_canary_enforces_a_version_that_the_other_agent_does_not_have(memory: &Memory) {
+        let mut fleet = Fleet::start(memory, "", "");
+        fleet.apply("/a");
+        fleet.has_tunnels();
+        let trial = fleet.root.apply("acme", "?canary=a-1", &fleet.rules("/b"));
+        assert_eq!(trial.json()["canary"], true, "{trial:?}");
+        fleet.is_in_force();
+        let versions = |fleet: &Fleet| {
+            let rollout = rollout(&fleet.root, "acme");
+            let agents = rollout["agents"].as_array().unwrap();
+            agents.iter().map(|agent| agent["version"].as_u64().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(versions(&fleet), [2, 1]);
+        fleet.agents[1].stop();
+        until("only the canary is asked", SOON, || fleet.ask("/b").status == 200);
+        fleet.agents[1].start();
+        fleet.is_connected(2);
+        let etag = fleet.root.rules("acme").etag();
+        let ended = fleet.root.post_at("/api/v1/subaccounts/acme/rules/abandon", &etag, &json!({}));
+        assert_eq!(ended.json()["version"], 3, "{ended:?}");
+        fleet.is_in_force();
+        assert_eq!(versions(&fleet), [3, 3]);
+        fleet.has_tunnels();
+        fleet.answers("/a", 200);
+        fleet.answers("/b", 403);
+    }
+}
+
+#[test]
+fn r06_a_lost_control_plane_changes_nothing_and_nodes_start_from_their_last_good_rules() {
+    let mut fleet = Fleet::start(&Memory::Embedded, "", "");
+    fleet.apply("/a");
+    fleet.has_tunnels();
+    fleet.plane.process().kill();
+    fleet.answers("/a", 200);
+    for agent in &mut fleet.agents {
+        agent.start();
+    }
+    fleet.gateway.start();
+    fleet.has_tunnels();
+    fleet.answers("/a", 200);
+    fleet.answers("/b", 403);
+    let admin = fleet.agents[0].admin();
+    assert!(admin.metric("subscription_connected", &[]) < 0.5);
+    assert!(admin.metric("subscription_contact_age_seconds", &[]) >= 0.0);
+
+    fleet.plane.restart();
+    fleet.root = fleet.root.at(&fleet.plane);
+    fleet.is_connected(2);
+    fleet.apply("/b");
+    fleet.answers("/b", 200);
+}
+
+#[test]
+fn r06_an_agent_with_a_horizon_refuses_everything_when_its_control_plane_was_away_for_longer() {
+    let mut fleet = Fleet::start(&Memory::Embedded, "", "5s");
+    fleet.apply("/a");
+    fleet.has_tunnels();
+    fleet.answers("/a", 200);
+    fleet.plane.process().kill();
+    until("what is stale is not enforced", SOON, || {
+        fleet.ask("/a").refusal().starts_with("rules-stale")
+    });
+    fleet.plane.restart();
+    fleet.root = fleet.root.at(&fleet.plane);
+    until("it is enforced again", SOON * 2, || {
+        fleet.ask("/a").status == 200
+    });
+}
+
+#[test]
+fn s06_an_invitation_that_was_used_makes_no_second_node() {
+    let (plane, root) = Plane::ready("cp-1", &Memory::Embedded, "");
+    let keys = Keys::new();
+    let invitation = root.invite("acme", "a-1");
+    let gateways = ["127.0.0.1:1".parse().unwrap()];
+    let mut one = Node::agent(&keys, "acme", "", "a-1", Driver::IoUring, &gateways);
+    join(&plane, &mut one, "agent", &invitation, "");
+    let two = Node::agent(&keys, "acme", "", "a-2", Driver::IoUring, &gateways);
+    let config = one.config.to_string().replace(
+        &one.scratch().path("identity").display().to_string(),
+        &two.scratch().path("identity").display().to_string(),
+    );
+    let config = two.scratch().write("join.toml", config);
+    let output = Command::new(programs::aditd())
+        .args(["agent", "--enrol", &format!("https://{}", plane.address())])
+        .args(["--enrol-only", "--config"])
+        .arg(config)
+        .env("ADIT_INVITATION", &invitation)
+        .output()
+        .unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("cannot be used"), "{told}");
+    assert!(!two.scratch().path("identity/cert.pem").exists());
+}
