@@ -92,7 +92,7 @@ fn check_storm(acknowledged: &[(u64, String)], caller: &Caller) {
 
 //
 #[test]
-fn of_three_servers_one_is_killed_in_a_storm_and_nothing_acknowledged_is_lost() {
+fn r07_of_three_servers_one_is_killed_in_a_storm_and_nothing_acknowledged_is_lost() {
     let memory = Memory::of("etcd");
     let (first, root) = Plane::ready("cp-1", &memory, "");
     let mut killed = Plane::start("cp-2", &memory, "");

@@ -22,7 +22,7 @@ fn etcd(endpoint: &str, call: &str, body: &Value) -> Value {
 
 //
 #[test]
-fn a_damaged_document_is_pushed_to_nobody() {
+fn r02_a_damaged_document_is_pushed_to_nobody() {
     let memory = Memory::of("etcd");
     let (plane, root) = Plane::ready("cp-1", &memory, "");
     let member = Member::enrol(&plane, &root.invite("acme", "a-1")).unwrap();

@@ -189,7 +189,7 @@ struct Somebody {
 }
 
 #[test]
-fn every_operation_is_for_whom_the_table_says_and_tells_nobody_of_another_subaccount() {
+fn s09_every_operation_is_for_whom_the_table_says_and_tells_nobody_of_another_subaccount() {
     let (plane, root) = Plane::ready("cp-1", &Memory::Embedded, "");
     let operations = operations(&root);
     let known: BTreeSet<(String, String)> = TABLE

@@ -12,7 +12,7 @@ use crate::on_both_memories;
 
 on_both_memories! {
     // S-06
-    fn an_invitation_makes_one_node_once(memory: &Memory) {
+    fn s06_an_invitation_makes_one_node_once(memory: &Memory) {
         let (plane, root) = Plane::ready("cp-1", memory, "");
         let token = root.invite("acme", "a-1");
         let tries: Vec<Result<Member, _>> = std::thread::scope(|scope| {
@@ -100,7 +100,7 @@ on_both_memories! {
     }
 
     // S-12
-    fn a_second_process_with_the_same_identity_is_refused_and_told_of(memory: &Memory) {
+    fn s12_a_second_process_with_the_same_identity_is_refused_and_told_of(memory: &Memory) {
         let (plane, root) = Plane::ready("cp-1", memory, "");
         let one = Member::enrol(&plane, &root.invite("acme", "a-1")).unwrap();
         let mut line = one.subscribe(&plane).unwrap();

@@ -11,7 +11,7 @@ use serde_json::json;
 
 // S-10
 #[test]
-fn no_secret_is_in_a_log_a_command_line_an_environment_or_a_file_for_others() {
+fn s10_no_secret_is_in_a_log_a_command_line_an_environment_or_a_file_for_others() {
     let mut plane = Plane::start_logging("cp-1", &Memory::Embedded, "", "trace");
     let setup = plane.setup_token();
     let root = plane.set_up();
@@ -91,7 +91,7 @@ fn check_files(path: &Path, secrets: &[&str]) {
 
 // S-09
 #[test]
-fn two_hundred_strangers_with_endless_bodies_cost_little() {
+fn s09_two_hundred_strangers_with_endless_bodies_cost_little() {
     let (mut plane, root) = Plane::ready("cp-1", &Memory::Embedded, "");
     let nobody = plane.nobody();
     let doors = [

@@ -113,9 +113,21 @@ fn the_control_plane_is_no_end_of_a_tunnel() {
     let control = Identity::Control {
         name: "cp-1".parse().unwrap(),
     };
-    let (issued, key) = node(&authority(), &control);
-    let read = Credentials::from_pem(issued.certificate_pem.as_bytes(), key.as_bytes());
-    assert!(read.is_err());
+    let authority = authority();
+    let control = node(&authority, &control);
+    let (credentials, roots) = (credentials(&control), roots(&authority));
+    let dialling = client_with(&credentials, &roots, &options()).unwrap_err();
+    assert!(
+        dialling.to_string().contains("at that end belongs a agent"),
+        "{dialling}"
+    );
+    let accepting = server_with(&credentials, &roots, &options()).unwrap_err();
+    assert!(
+        accepting
+            .to_string()
+            .contains("at that end belongs a gateway"),
+        "{accepting}"
+    );
 }
 
 fn store(authority: &Authority) -> Arc<RootCertStore> {
