@@ -238,3 +238,6 @@ fn read(key: &Key, line: &[u8]) -> Result<Act, Trouble> {
         request_id: shown.request,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -684,3 +684,6 @@ fn corrupt(key: &Key, why: String) -> adit_store::Error {
         why,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,8 @@ mod rest;
 mod secret;
 mod server;
 mod settings;
+#[cfg(test)]
+mod test_world;
 mod trouble;
 
 pub use rest::openapi;

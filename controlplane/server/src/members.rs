@@ -697,3 +697,6 @@ fn no_random(_nothing_to_tell: ring::error::Unspecified) -> Trouble {
 fn ended(error: impl std::fmt::Display) -> Trouble {
     Trouble::Internal(format!("hashing a password ended: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -554,6 +554,7 @@ mod tests {
     use rustls::pki_types::pem::PemObject as _;
 
     use super::*;
+    use crate::test_world::{by, put_all};
 
     async fn register(folder: &std::path::Path, renew_expired_s: u64) -> Register {
         let store: Arc<dyn Store> = Arc::new(Embedded::open(&folder.join("store")).await.unwrap());
@@ -575,13 +576,6 @@ mod tests {
             .serialize_request(&key)
             .unwrap();
         (key, request.pem().unwrap())
-    }
-
-    fn by() -> By {
-        By {
-            who: "ada".to_owned(),
-            request_id: String::new(),
-        }
     }
 
     /// An agent whose certificate has just ended, and a request that its old key has signed.
@@ -658,5 +652,81 @@ mod tests {
         let refused = invite("acme", INVITATIONS_HERE_MAX).await.unwrap_err();
         assert!(matches!(refused, Trouble::Conflict(_)), "{refused:?}");
         invite("other", 0).await.unwrap();
+    }
+    #[tokio::test(flavor = "multi_thread")]
+    async fn invitations_max_may_be_open_and_one_more_may_not_until_others_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let register = register(folder.path(), 0).await;
+        clock::stop_at(1_900_000_000);
+        let life = INVITATION_LIFE.as_secs();
+        // Some of each subaccount, so that none has too many of its own.
+        let others: Vec<_> = (1..INVITATIONS_MAX)
+            .map(|number| {
+                let stored = Stored {
+                    node: format!("agent/s-{}/a-{number}", number / 100),
+                    location: String::new(),
+                    by: "ada".to_owned(),
+                    expires_unix_s: 1_900_000_000 + life,
+                };
+                let key = keys::invitation(&format!("{number:064x}"));
+                (key, keys::write(&stored))
+            })
+            .collect();
+        put_all(&*register.store, &others).await;
+        let invite = async |name: &str| {
+            let id = NodeId::agent("acme", name).unwrap();
+            let wish = Invite {
+                name: name.to_owned(),
+                location: String::new(),
+            };
+            register.invite(&by(), &id, &wish).await
+        };
+        invite("a-1").await.unwrap();
+        let refused = invite("a-2").await.unwrap_err();
+        assert!(matches!(refused, Trouble::Conflict(_)), "{refused:?}");
+        clock::stop_at(1_900_000_000 + life);
+        invite("a-2").await.unwrap();
+        assert_eq!(register.invitations(|_| true).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_invitation_can_be_used_until_invitation_life_is_over_and_not_a_second_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let register = register(folder.path(), 0).await;
+        let begun = clock::unix_s();
+        clock::stop_at(begun);
+        let id = NodeId::agent("acme", "a-1").unwrap();
+        let wish = Invite {
+            name: "a-1".to_owned(),
+            location: String::new(),
+        };
+        let token = register.invite(&by(), &id, &wish).await.unwrap().token;
+        let (_, csr) = request();
+        let wish = Enrol {
+            token,
+            csr,
+            software: String::new(),
+        };
+        clock::stop_at(begun + INVITATION_LIFE.as_secs());
+        let refused = register.enrol(&wish, "").await.unwrap_err();
+        assert!(
+            matches!(refused, Trouble::Unauthenticated(_)),
+            "{refused:?}"
+        );
+        clock::stop_at(begun + INVITATION_LIFE.as_secs() - 1);
+        register.enrol(&wish, "").await.unwrap();
+    }
+
+    #[test]
+    fn a_node_is_changed_at_the_last_of_commit_tries_and_no_later() {
+        let conflict = || Error::Conflict {
+            key: keys::life(),
+            found: None,
+        };
+        let mut tries = Tries::default();
+        for _ in 1..COMMIT_TRIES {
+            tries.again(conflict()).unwrap();
+        }
+        tries.again(conflict()).unwrap_err();
     }
 }

@@ -191,3 +191,6 @@ fn refused(trouble: Trouble, id: String, mut response: Response) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

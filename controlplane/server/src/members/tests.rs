@@ -1,0 +1,175 @@
+//! Goes to the borders of logins, tokens, the setup and hashing.
+//! Who may do what is `people`'s test.
+
+use std::net::Ipv4Addr;
+use std::pin::pin;
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::test_world::{by, empty_store, put_all};
+
+const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// When these tests take place, in unix seconds.
+const TODAY: u64 = 1_900_000_000;
+
+async fn members() -> (tempfile::TempDir, Members) {
+    let (folder, store) = empty_store().await;
+    let acts = Acts::new(Arc::clone(&store));
+    clock::stop_at(TODAY);
+    (folder, Members::new(store, acts, None))
+}
+
+/// A user who has no password, so that nothing slow is done.
+async fn user(members: &Members, name: &str) -> User {
+    let name = UserName::from_str(name).unwrap();
+    let grants = vec![Grant::all(Role::Administrator)];
+    let user = User::new(name, None, grants, TODAY);
+    let key = keys::user(user.name.as_str());
+    let txn = Txn::new().put(key, keys::write(&user));
+    members.store.commit(&txn).await.unwrap();
+    user
+}
+
+fn login_of(name: &str) -> Bearer {
+    Bearer::Login(Login {
+        user: UserName::from_str(name).unwrap(),
+        password_version: 0,
+        kind: LoginKind::CommandLine,
+        created_unix_s: TODAY,
+        expires_unix_s: TODAY + 60,
+    })
+}
+
+async fn open(members: &Members, user: &User) -> Result<String, Trouble> {
+    members.open_login(user, "").await.map(|token| token.token)
+}
+
+#[tokio::test]
+async fn a_login_counts_until_login_life_is_over_and_not_a_second_longer() {
+    let (_folder, members) = members().await;
+    let ada = user(&members, "ada").await;
+    let token = open(&members, &ada).await.unwrap();
+    clock::stop_at(TODAY + LOGIN_LIFE.as_secs() - 1);
+    let known = members.known(&token).await.unwrap();
+    assert_eq!(known.principal.name, "ada");
+    clock::stop_at(TODAY + LOGIN_LIFE.as_secs());
+    let refused = members.known(&token).await.unwrap_err();
+    assert!(
+        matches!(refused, Trouble::Unauthenticated(_)),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_setup_token_counts_until_setup_life_is_over_and_not_a_second_longer() {
+    let (_folder, members) = members().await;
+    let token = members.setup_token("cp-1").await.unwrap().unwrap();
+    let set_up = async || {
+        let wish = api::Setup {
+            token: token.clone(),
+            user: "ada".to_owned(),
+            password: "correct horse battery".to_owned(),
+        };
+        members.set_up(wish, SOURCE, "").await
+    };
+    clock::stop_at(TODAY + SETUP_LIFE.as_secs());
+    let refused = set_up().await.unwrap_err();
+    assert!(
+        matches!(refused, Trouble::Unauthenticated(_)),
+        "{refused:?}"
+    );
+    clock::stop_at(TODAY + SETUP_LIFE.as_secs() - 1);
+    assert_eq!(set_up().await.unwrap().user, "ada");
+}
+
+#[tokio::test]
+async fn bearers_of_one_max_logins_are_open_and_with_one_more_the_oldest_ends() {
+    let (_folder, members) = members().await;
+    let ada = user(&members, "ada").await;
+    let mut tokens: Vec<String> = Vec::new();
+    for second in 0..=BEARERS_OF_ONE_MAX {
+        if second == BEARERS_OF_ONE_MAX {
+            members.known(&tokens[0]).await.unwrap();
+        }
+        clock::stop_at(TODAY + u64::try_from(second).unwrap());
+        tokens.push(open(&members, &ada).await.unwrap());
+    }
+    let refused = members.known(&tokens[0]).await.unwrap_err();
+    assert!(
+        matches!(refused, Trouble::Unauthenticated(_)),
+        "{refused:?}"
+    );
+    for token in &tokens[1..] {
+        members.known(token).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn bearers_of_one_max_tokens_may_be_made_and_one_more_is_refused_since_no_token_ends_by_itself()
+ {
+    let (_folder, members) = members().await;
+    let ada = user(&members, "ada").await;
+    let principal = ada.principal().unwrap();
+    let make = async || {
+        let wish = api::NewToken {
+            label: "ci".to_owned(),
+            days: 1,
+        };
+        members.new_token(&by(), &principal, wish).await
+    };
+    for _ in 0..BEARERS_OF_ONE_MAX {
+        make().await.unwrap();
+    }
+    let refused = make().await.unwrap_err();
+    assert!(matches!(refused, Trouble::Conflict(_)), "{refused:?}");
+    // Others are not kept from it.
+    let grace = user(&members, "grace").await;
+    open(&members, &grace).await.unwrap();
+}
+
+#[tokio::test]
+async fn bearers_max_logins_may_be_open_and_one_more_may_not_until_others_end() {
+    let (_folder, members) = members().await;
+    let ada = user(&members, "ada").await;
+    let others: Vec<_> = (1..BEARERS_MAX)
+        .map(|number| {
+            let login = login_of(&format!("user-{}", number / 50));
+            (keys::bearer(&format!("{number:064x}")), keys::write(&login))
+        })
+        .collect();
+    put_all(&*members.store, &others).await;
+    open(&members, &ada).await.unwrap();
+    let refused = open(&members, &ada).await.unwrap_err();
+    assert!(matches!(refused, Trouble::Conflict(_)), "{refused:?}");
+    // One of them ends.
+    let (ended, _) = others.first().unwrap();
+    let txn = Txn::new().delete(ended.clone());
+    members.store.commit(&txn).await.unwrap();
+    open(&members, &ada).await.unwrap();
+}
+
+#[tokio::test]
+async fn hashers_max_passwords_are_hashed_at_one_time_and_one_more_waits() {
+    let (_folder, members) = members().await;
+    let log_in = async || {
+        let wish = api::Login {
+            user: "nobody".to_owned(),
+            password: "correct horse battery".to_owned(),
+        };
+        members.log_in(wish, SOURCE, "").await
+    };
+    let others = u32::try_from(HASHERS_MAX - 1).unwrap();
+    let _others = members.hashers.try_acquire_many(others).unwrap();
+    let soon = Duration::from_secs(30);
+    let answer = timeout(soon, log_in()).await.unwrap();
+    assert!(matches!(answer, Err(Trouble::Unauthenticated(_))));
+    let last = members.hashers.try_acquire().unwrap();
+    let mut waiting = pin!(log_in());
+    // Twenty times as long as hashing takes.
+    let early = timeout(Duration::from_secs(1), waiting.as_mut()).await;
+    assert!(early.is_err(), "it did not wait");
+    drop(last);
+    let answer = timeout(soon, waiting).await.unwrap();
+    assert!(matches!(answer, Err(Trouble::Unauthenticated(_))));
+}

@@ -1,0 +1,106 @@
+//! Goes to the borders of what callers may send and ask for.
+//! Each path by itself is gone through by tests with real processes.
+
+use adit_api::limits::{MESSAGE_BYTES_MAX, PAGE_ITEMS_MAX, RULES_BYTES_MAX};
+use axum::body::Body;
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+
+use super::*;
+use crate::test_world::world;
+
+/// An administrator's way in.
+struct Desk {
+    _folder: tempfile::TempDir,
+    routes: TowerToHyperService<Router>,
+    token: String,
+}
+
+impl Desk {
+    async fn open() -> Self {
+        let (folder, parts) = world().await;
+        let token = parts.members.setup_token("cp-1").await.unwrap().unwrap();
+        let first = adit_api::Setup {
+            token,
+            user: "ada".to_owned(),
+            password: "correct horse battery".to_owned(),
+        };
+        let source = std::net::IpAddr::from([127, 0, 0, 1]);
+        let token = parts.members.set_up(first, source, "").await.unwrap().token;
+        Self {
+            _folder: folder,
+            routes: TowerToHyperService::new(routes(parts)),
+            token,
+        }
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: impl Into<Bytes>) -> (u16, String) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("if-none-match", "*")
+            .header(CONTENT_TYPE, adit_api::RULES_TYPE)
+            .body(Body::from(body.into()))
+            .unwrap();
+        let answer = self.routes.call(request).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_page_items_max_may_be_asked_for_and_one_more_may_not() {
+    let desk = Desk::open().await;
+    for path in [
+        "/api/v1/users",
+        "/api/v1/acts",
+        "/api/v1/rules",
+        "/api/v1/subaccounts/acme/rules/versions",
+    ] {
+        let mut answers = Vec::new();
+        for limit in [1, PAGE_ITEMS_MAX, 0, PAGE_ITEMS_MAX + 1] {
+            let path = format!("{path}?limit={limit}");
+            answers.push(desk.ask("GET", &path, "").await.0);
+        }
+        assert_eq!(answers, [200, 200, 400, 400], "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_message_bytes_max_goes_with_a_change_and_one_more_byte_does_not() {
+    let desk = Desk::open().await;
+    let put = async |bytes: usize| {
+        let message = "m".repeat(bytes);
+        let path = format!("/api/v1/subaccounts/acme/rules?message={message}");
+        desk.ask("PUT", &path, "").await
+    };
+    let (status, why) = put(MESSAGE_BYTES_MAX + 1).await;
+    assert_eq!(status, 400, "{why}");
+    assert!(why.contains("message: at most"), "{why}");
+    let (status, why) = put(MESSAGE_BYTES_MAX).await;
+    assert_eq!(status, 200, "{why}");
+    let (_, versions) = desk
+        .ask("GET", "/api/v1/subaccounts/acme/rules/versions", "")
+        .await;
+    assert!(versions.contains(&"m".repeat(MESSAGE_BYTES_MAX)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_of_rules_bytes_max_are_read_and_one_more_byte_is_too_large() {
+    let desk = Desk::open().await;
+    let put = async |bytes: usize| {
+        // Not even UTF-8: whether they are read is what is asked here.
+        let rules = vec![0xFF; bytes];
+        desk.ask("PUT", "/api/v1/subaccounts/acme/rules", rules)
+            .await
+    };
+    let (status, why) = put(RULES_BYTES_MAX + 1).await;
+    assert_eq!(status, 413, "{why}");
+    let (status, why) = put(RULES_BYTES_MAX).await;
+    assert_eq!(status, 400, "{why}");
+    assert!(why.contains("not UTF-8"), "{why}");
+}
