@@ -65,7 +65,8 @@ async fn a_commit_comes_through_at_the_last_of_its_commit_tries_and_gives_up_beh
         store,
         others: AtomicU64::new(0),
     });
-    let acts = Acts::new(Arc::clone(&crowded) as Arc<dyn Store>);
+    let store = Arc::clone(&crowded);
+    let acts = Acts::new(store);
     acts.note(&by(), &some_deed()).await.unwrap();
     crowded.others.store(COMMIT_TRIES - 1, Ordering::Relaxed);
     acts.note(&by(), &some_deed()).await.unwrap();
