@@ -1,7 +1,9 @@
 //! Goes to the borders of what callers may send and ask for.
 //! Each path by itself is gone through by tests with real processes.
 
-use adit_api::limits::{MESSAGE_BYTES_MAX, PAGE_ITEMS_MAX, RULES_BYTES_MAX};
+use adit_api::limits::{
+    BODY_BYTES_MAX, MESSAGE_BYTES_MAX, OPEN_BODY_BYTES_MAX, PAGE_ITEMS_MAX, RULES_BYTES_MAX,
+};
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -37,12 +39,21 @@ impl Desk {
     }
 
     async fn ask(&self, method: &str, path: &str, body: impl Into<Bytes>) -> (u16, String) {
+        let connection = crate::door::Connection {
+            source: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
+            leaf: None,
+        };
+        let kind = match method {
+            "PUT" => adit_api::RULES_TYPE,
+            _ => "application/json",
+        };
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("authorization", format!("Bearer {}", self.token))
             .header("if-none-match", "*")
-            .header(CONTENT_TYPE, adit_api::RULES_TYPE)
+            .header(CONTENT_TYPE, kind)
+            .extension(connection)
             .body(Body::from(body.into()))
             .unwrap();
         let answer = self.routes.call(request).await.unwrap();
@@ -103,4 +114,32 @@ async fn rules_of_rules_bytes_max_are_read_and_one_more_byte_is_too_large() {
     let (status, why) = put(RULES_BYTES_MAX).await;
     assert_eq!(status, 400, "{why}");
     assert!(why.contains("not UTF-8"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_of_body_bytes_max_is_read_of_strangers_open_body_bytes_max_and_one_more_byte_is_too_large()
+ {
+    let desk = Desk::open().await;
+    for (path, wish, most, done) in [
+        (
+            "/api/v1/tokens",
+            r#"{"label":"ci","days":1}"#,
+            BODY_BYTES_MAX,
+            201,
+        ),
+        (
+            "/api/v1/logins",
+            r#"{"user":"nobody","password":"wrong"}"#,
+            OPEN_BODY_BYTES_MAX,
+            401,
+        ),
+    ] {
+        let mut answers = Vec::new();
+        for bytes in [most, most + 1] {
+            // Blanks behind it mean nothing.
+            let blanks = " ".repeat(bytes - wish.len());
+            answers.push(desk.ask("POST", path, format!("{wish}{blanks}")).await.0);
+        }
+        assert_eq!(answers, [done, 413], "{path}");
+    }
 }
