@@ -5,7 +5,10 @@
 
 mod nodes;
 mod peer;
+#[cfg(test)]
+mod tests;
 
+use std::io::Cursor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +22,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -114,11 +118,18 @@ impl Door {
         &self,
         stream: TcpStream,
         source: SocketAddr,
-        mut stopped: watch::Receiver<bool>,
+        stopped: watch::Receiver<bool>,
     ) {
         let _ = stream.set_nodelay(true);
+        self.converse(stream, source, stopped).await;
+    }
+
+    async fn converse<S>(&self, stream: S, source: SocketAddr, mut stopped: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let acceptor = TlsAcceptor::from(self.config.load_full());
-        let stream = match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
+        let mut stream = match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 tracing::info!(%source, %error, "TLS handshake refused");
@@ -151,6 +162,24 @@ impl Door {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEAD_BYTES_MAX);
+        // What was agreed on, and not a look at what comes: that look waits without end for who says nothing.
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        builder = if is_http2 {
+            builder.http2_only()
+        } else {
+            builder.http1_only()
+        };
+        let mut preface = Vec::new();
+        if is_http2 {
+            preface.resize(PREFACE_BYTES, 0);
+            // From here on whoever says nothing is asked whether it lives.
+            match timeout(HEAD_LIMIT, stream.read_exact(&mut preface)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+        let (reader, writer) = tokio::io::split(stream);
+        let stream = tokio::io::join(Cursor::new(preface).chain(reader), writer);
         let serving =
             builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
         tokio::pin!(serving);
@@ -191,6 +220,8 @@ const SERVER_LIFE_S: u64 = 30 * 86_400;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often a quiet HTTP/2 connection is asked whether it lives, and how long it has to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Bytes that begin an HTTP/2 connection (RFC 9113, section 3.4).
+const PREFACE_BYTES: usize = 24;
 /// Requests of one connection at one time.
 const STREAMS_MAX: u32 = 64;
 /// Bytes of a body that a client may send before they are read. 128 KiB: 10 Mbit/s at 100 ms.

@@ -7,6 +7,10 @@ mod follow;
 mod live;
 mod questions;
 mod subscription;
+#[cfg(test)]
+pub(crate) mod test_world;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

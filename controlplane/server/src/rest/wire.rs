@@ -199,3 +199,103 @@ pub(crate) enum Refusals {
     #[response(status = "5XX", content_type = "application/problem+json")]
     Server(#[to_schema] adit_api::Problem),
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body::Frame;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::limits::RULES_LIMIT;
+
+    const MOMENT: Duration = Duration::from_millis(50);
+
+    /// A body that comes as it is sent, and ends when its sender is gone.
+    struct Coming(mpsc::UnboundedReceiver<Bytes>);
+
+    impl http_body::Body for Coming {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            let next = self.0.poll_recv(context);
+            next.map(|data| data.map(|data| Ok(Frame::data(data))))
+        }
+    }
+
+    fn coming() -> (mpsc::UnboundedSender<Bytes>, Body) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (sender, Body::new(Coming(receiver)))
+    }
+
+    fn json_request(body: Body) -> Request {
+        let mut request = Request::new(body);
+        let kind = axum::http::HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, kind);
+        request
+    }
+
+    // One test, since all bodies of a process share their room.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_may_take_so_long_and_all_of_them_may_have_so_many_bytes() {
+        // A JSON body.
+        for (late, is_read) in [(BODY_LIMIT - MOMENT, true), (BODY_LIMIT + MOMENT, false)] {
+            let (sender, body) = coming();
+            let reading = tokio::spawn(json::<u64>(json_request(body), 10));
+            sender.send(Bytes::from_static(b"4")).unwrap();
+            tokio::task::yield_now().await;
+            tokio::time::advance(late).await;
+            tokio::task::yield_now().await;
+            // Nobody listens any more when it is too late.
+            let _ = sender.send(Bytes::from_static(b"2"));
+            drop(sender);
+            match reading.await.unwrap() {
+                Ok(number) => assert!(is_read && number == 42),
+                Err(Trouble::Slow) => assert!(!is_read),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        // A byte now and then does not make it longer; rules have more time.
+        for limit in [BODY_LIMIT, RULES_LIMIT] {
+            let (sender, body) = coming();
+            let begun = Instant::now();
+            let drip = tokio::spawn(async move {
+                let mut every = tokio::time::interval(Duration::from_secs(1));
+                while sender.send(Bytes::from_static(b"x")).is_ok() {
+                    every.tick().await;
+                }
+            });
+            let slow = bytes(body, 1024, limit).await;
+            assert!(matches!(slow, Err(Trouble::Slow)), "{slow:?}");
+            assert!((limit..limit + MOMENT).contains(&begun.elapsed()));
+            drip.await.unwrap();
+        }
+        let (sender, body) = coming();
+        let reading = tokio::spawn(bytes(body, 10, RULES_LIMIT));
+        tokio::task::yield_now().await;
+        tokio::time::advance(RULES_LIMIT - MOMENT).await;
+        sender.send(Bytes::from_static(b"rules")).unwrap();
+        drop(sender);
+        assert_eq!(&*reading.await.unwrap().unwrap(), b"rules");
+
+        // Nothing of those is held any more.
+        assert_eq!(ROOM.available_permits() * ROOM_BYTES, BODIES_BYTES_MAX);
+        let taken = u32::try_from(BODIES_BYTES_MAX / ROOM_BYTES - 2).unwrap();
+        let others = ROOM.try_acquire_many(taken).unwrap();
+        let last = vec![0; 2 * ROOM_BYTES];
+        let read = bytes(Body::from(last.clone()), usize::MAX, BODY_LIMIT).await;
+        assert_eq!(read.unwrap().len(), 2 * ROOM_BYTES);
+        let more = [last, vec![0]].concat();
+        let busy = bytes(Body::from(more.clone()), usize::MAX, BODY_LIMIT).await;
+        assert!(matches!(busy, Err(Trouble::Busy)), "{busy:?}");
+        drop(others);
+        let read = bytes(Body::from(more), usize::MAX, BODY_LIMIT).await;
+        assert_eq!(read.unwrap().len(), 2 * ROOM_BYTES + 1);
+    }
+}
