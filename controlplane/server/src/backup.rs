@@ -19,6 +19,9 @@ use crate::life::{Life, Lives, TrustVersion};
 use crate::limits::{BACKUP_BYTES_MAX, PAGE_ITEMS_MAX};
 use crate::trouble::Trouble;
 
+#[cfg(test)]
+mod tests;
+
 /// Which of the stored generations counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Generations {
@@ -122,10 +125,15 @@ impl Generations {
                 .list(&Prefix::all(), cursor.as_ref(), CLEARED_AT_ONCE)
                 .await?;
             let mine = keys::generation_prefix(self.number);
-            let mut txn = Txn::new().at(keys::generation(), self.revision);
+            // A restore that is under way loses its mark with the first thing that is taken away from it.
+            let mut txn = Txn::new()
+                .at(keys::generation(), self.revision)
+                .delete(keys::restoring());
             let mut any = false;
             for entry in &page.entries {
-                if entry.key != keys::generation() && !mine.holds(&entry.key) {
+                if entry.key == keys::restoring() {
+                    any = true;
+                } else if entry.key != keys::generation() && !mine.holds(&entry.key) {
                     txn = txn.delete(entry.key.clone());
                     any = true;
                 }
@@ -141,9 +149,18 @@ impl Generations {
     }
 
     /// Writes `entries` as the next generation and makes it the one that counts.
+    ///
+    /// The room of the next generation is one writer's: each commit needs the mark with which this restore began, and
+    /// whoever clears that room takes the mark away.
     async fn swap(&self, entries: Vec<Kept>) -> Result<(), Error> {
         let next = self.number + 1;
         let prefix = keys::generation_prefix(next);
+        let mark = keys::restoring();
+        let begin = Txn::new()
+            .at(keys::generation(), self.revision)
+            .put(mark.clone(), keys::write(&Pointer { number: next }));
+        let begun = self.whole.commit(&begin).await?;
+        let part = || Txn::new().at(mark.clone(), begun);
         // What a restore that did not end left there.
         loop {
             let page = self.whole.list(&prefix, None, CLEARED_AT_ONCE).await?;
@@ -153,26 +170,26 @@ impl Generations {
             let txn = page
                 .entries
                 .iter()
-                .fold(Txn::new(), |txn, entry| txn.delete(entry.key.clone()));
+                .fold(part(), |txn, entry| txn.delete(entry.key.clone()));
             self.whole.commit(&txn).await?;
         }
-        let below = Below::new(Arc::clone(&self.whole), prefix);
-        let mut txn = Txn::new();
+        let mut txn = part();
         let (mut count, mut bytes) = (0, 0);
         for (key, value) in entries {
             if count == WRITTEN_AT_ONCE || bytes + value.len() > WRITTEN_BYTES_AT_ONCE {
-                below.commit(&txn).await?;
-                (txn, count, bytes) = (Txn::new(), 0, 0);
+                self.whole.commit(&txn).await?;
+                (txn, count, bytes) = (part(), 0, 0);
             }
             count += 1;
             bytes += value.len();
-            txn = txn.put(key, value);
+            txn = txn.put(keys::of_generation(next, &key)?, value);
         }
-        below.commit(&txn).await?;
+        self.whole.commit(&txn).await?;
         let key = keys::generation();
-        let swap = Txn::new()
+        let swap = part()
             .at(key.clone(), self.revision)
-            .put(key, keys::write(&Pointer { number: next }));
+            .put(key, keys::write(&Pointer { number: next }))
+            .delete(mark.clone());
         self.whole.commit(&swap).await.map(drop)
     }
 }
@@ -186,7 +203,16 @@ pub(crate) async fn create(
     life: &Life,
     password: String,
 ) -> Result<(Vec<u8>, Header), Trouble> {
-    let entries = everything(&**store).await?;
+    create_within(store, life, password, BACKUP_BYTES_MAX).await
+}
+
+async fn create_within(
+    store: &Arc<dyn Store>,
+    life: &Life,
+    password: String,
+    limit: usize,
+) -> Result<(Vec<u8>, Header), Trouble> {
+    let entries = everything(&**store, limit).await?;
     let authority = life
         .resealed(&SealKey::passphrase(password.clone()))
         .await?;
@@ -208,10 +234,8 @@ pub(crate) async fn create(
         let line = (entry.key.as_str(), STANDARD.encode(value));
         serde_json::to_writer(&mut content, &line).map_err(internal)?;
         content.push(b'\n');
-        if content.len() > BACKUP_BYTES_MAX {
-            return Err(Trouble::TooLarge {
-                limit: BACKUP_BYTES_MAX,
-            });
+        if content.len() > limit {
+            return Err(Trouble::TooLarge { limit });
         }
     }
     let sealed = tokio::task::spawn_blocking(move || {
@@ -346,7 +370,7 @@ fn read(content: &[u8]) -> Result<(Header, Vec<Kept>), Trouble> {
 
 /// All that outlives a server, as it was at one moment: nothing is changed without an act, so when the head of the acts
 /// is the same before and after, nothing was changed between.
-async fn everything(store: &dyn Store) -> Result<Vec<Entry>, Trouble> {
+async fn everything(store: &dyn Store, limit: usize) -> Result<Vec<Entry>, Trouble> {
     for _ in 0..READ_TRIES {
         let before = store
             .get(&keys::acts_head())
@@ -366,10 +390,8 @@ async fn everything(store: &dyn Store) -> Result<Vec<Entry>, Trouble> {
                     entries.push(entry);
                 }
             }
-            if bytes > BACKUP_BYTES_MAX {
-                return Err(Trouble::TooLarge {
-                    limit: BACKUP_BYTES_MAX,
-                });
+            if bytes > limit {
+                return Err(Trouble::TooLarge { limit });
             }
             if !page.more {
                 break;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! generation/number                           which generation counts: a restored backup is the next one
+//! generation/restoring                        the mark of the restore that writes the next generation
 //! g1/...                                      all of a generation; what follows is below it
 //! meta/life                                   how many lives this control plane has had
 //! meta/authority                              the sealed authority
@@ -41,6 +42,21 @@ pub(crate) fn generations() -> Prefix {
 
 pub(crate) fn generation() -> Key {
     key("generation/number".to_owned())
+}
+
+pub(crate) fn restoring() -> Key {
+    key("generation/restoring".to_owned())
+}
+
+/// The key of the whole store that is `key` in a generation.
+///
+/// # Errors
+/// It is too long there.
+pub(crate) fn of_generation(number: u64, key: &Key) -> Result<Key, Error> {
+    Key::new(format!("g{number}/{key}")).map_err(|error| Error::Corrupt {
+        place: key.to_string(),
+        why: error.to_string(),
+    })
 }
 
 pub(crate) fn generation_prefix(number: u64) -> Prefix {
