@@ -228,7 +228,7 @@ impl Store for Met {
                 Meanwhile::Restore(generations, entries) if number == self.at => {
                     generations.swap(entries.clone()).await?;
                 }
-                _ => {}
+                Meanwhile::Cut | Meanwhile::Clear(_) | Meanwhile::Restore(..) => {}
             }
             self.store.commit(txn).await
         })
