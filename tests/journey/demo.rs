@@ -125,7 +125,13 @@ fn demo_json_is_right_while_the_demo_runs() {
         &text("/agent/admin"),
         &allowed,
     ]);
-    programs::run_adit(&["rules", "push", &rules, "--node", &text("/agent/admin")]);
+    let applied = Command::new(programs::adit())
+        .args(["rules", "apply", &rules, "--subaccount", "demo", "--yes"])
+        .env("ADIT_CONFIG_DIR", text("/control/config_dir"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(applied.status.code(), Some(0), "no change: {applied:?}");
 
     // What it offers to paste does what it says.
     let told = running.log();
@@ -149,6 +155,7 @@ fn demo_json_is_right_while_the_demo_runs() {
             .arg("-c")
             .arg(line)
             .env("PATH", path)
+            .env("ADIT_CONFIG_DIR", text("/control/config_dir"))
             .stdin(Stdio::null())
             .output()
             .unwrap();
@@ -158,14 +165,16 @@ fn demo_json_is_right_while_the_demo_runs() {
     assert!(paste("curl -x", "/admin/users").starts_with("HTTP/1.1 403 "));
     assert!(!paste("curl --socks5-hostname", "telnet://echo.virtual:7").is_empty());
     assert!(paste("adit status", "unix:").contains("agent-1"));
-    assert!(paste("adit rules explain", "/admin/users").contains("deny"));
-    assert!(paste("adit rules push", "rules.toml").contains("is in force"));
+    assert!(paste("adit nodes", "list").contains("agent-1"));
+    assert!(paste("adit explain", "/admin/users").contains("deny"));
+    assert!(paste("adit rules apply", "rules.toml").contains("1 of 1 agent"));
+    assert!(paste("adit acts", "list").contains("node-enrolled"));
 
-    let nodes: Vec<u64> = ["/gateway/pid", "/agent/pid"]
+    let nodes: Vec<u64> = ["/control/pid", "/gateway/pid", "/agent/pid"]
         .iter()
         .filter_map(|path| json.pointer(path).and_then(serde_json::Value::as_u64))
         .collect();
-    assert_eq!(nodes.len(), 2);
+    assert_eq!(nodes.len(), 3);
     running.terminate();
     let status = running.wait(Duration::from_secs(30));
     assert_eq!(status.code(), Some(0), "{}", running.log());

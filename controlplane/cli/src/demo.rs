@@ -82,8 +82,9 @@ async fn play(
 ) -> Result<(), Failure> {
     story.opening();
     nodes.start(world, operator, story).await?;
-    world.announce(nodes)?;
     story.tell().await;
+    // The story changes the rules for a moment; whoever waits for the announcement finds them as they stay.
+    world.announce(nodes)?;
     if once {
         return story.verdict();
     }
