@@ -30,7 +30,7 @@ fn r02_a_damaged_document_is_pushed_to_nobody() {
     let Memory::Etcd(store) = &memory else {
         unreachable!()
     };
-    let key = STANDARD.encode(format!("adit/k/rules/acme/=/document/{:020}", 1));
+    let key = STANDARD.encode(format!("adit/k/g1/rules/acme/=/document/{:020}", 1));
     let found = etcd(&store.endpoint(), "range", &json!({"key": key}));
     let value = found["kvs"][0]["value"].as_str().unwrap();
     let mut bytes = STANDARD.decode(value).unwrap();

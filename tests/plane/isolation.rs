@@ -40,6 +40,9 @@ const TABLE: &[(&str, &str, Rule)] = &[
     ("patch", "/api/v1/users/{name}", User(Verb::UsersWrite)),
     ("delete", "/api/v1/users/{name}", User(Verb::UsersWrite)),
     ("get", "/api/v1/rules", Seen),
+    ("get", "/api/v1/agents", Seen),
+    ("post", "/api/v1/backup", Everywhere(Verb::BackupCreate)),
+    ("post", "/api/v1/restore", Everywhere(Verb::BackupRestore)),
     (
         "get",
         "/api/v1/subaccounts/{subaccount}/rules",
@@ -348,6 +351,7 @@ fn send(caller: &Caller, method: &str, path: &str, subaccount: &str) -> adit_tes
             json!({"name": "bad name", "location": ""})
         }
         ("post", path) if path.ends_with("explain") => json!({"request": "GET http://x.virtual/"}),
+        ("post", "/api/v1/backup") => json!({"password": "too short"}),
         ("post", "/api/v1/tokens") => json!({"label": "", "days": 1}),
         _ => json!({}),
     };
