@@ -205,6 +205,7 @@ mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
+    use adit_api::limits::RULES_BYTES_MAX;
     use http_body::Frame;
     use tokio::sync::mpsc;
 
@@ -284,6 +285,16 @@ mod tests {
         drop(sender);
         assert_eq!(&*reading.await.unwrap().unwrap(), b"rules");
 
+        // Rules of the largest size, and of one byte more.
+        for (size, is_read) in [(RULES_BYTES_MAX, true), (RULES_BYTES_MAX + 1, false)] {
+            let read = bytes(Body::from(vec![b'#'; size]), RULES_BYTES_MAX, RULES_LIMIT).await;
+            match read {
+                Ok(read) => assert!(is_read && read.len() == size),
+                Err(Trouble::TooLarge { limit }) => assert!(!is_read && limit < size),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+
         // Nothing of those is held any more.
         assert_eq!(ROOM.available_permits() * ROOM_BYTES, BODIES_BYTES_MAX);
         let taken = u32::try_from(BODIES_BYTES_MAX / ROOM_BYTES - 2).unwrap();
@@ -297,5 +308,14 @@ mod tests {
         drop(others);
         let read = bytes(Body::from(more), usize::MAX, BODY_LIMIT).await;
         assert_eq!(read.unwrap().len(), 2 * ROOM_BYTES + 1);
+    }
+
+    #[test]
+    fn a_message_has_so_many_bytes_and_not_one_more() {
+        let longest = "m".repeat(MESSAGE_BYTES_MAX);
+        assert_eq!(message(Some(longest.clone())).unwrap(), longest);
+        let refused = message(Some(format!("{longest}m")));
+        assert!(matches!(refused, Err(Trouble::Invalid(_))), "{refused:?}");
+        assert_eq!(message(None).unwrap(), "");
     }
 }
