@@ -22,6 +22,8 @@ struct Fleet {
     door: SocketAddr,
     token: String,
     backend: Backend,
+    // What the gateway reads at each start.
+    _keys: Keys,
 }
 
 /// Gives a node that was made with certificates of its own a control plane instead.
@@ -79,6 +81,7 @@ impl Fleet {
             door: gateway.door("http"),
             token: keys.token("acme"),
             backend: Backend::saying(backend::ok("hello")),
+            _keys: keys,
             plane,
             root,
             gateway,

@@ -171,11 +171,14 @@ impl Plane {
             .collect()
     }
 
-    /// Starts it again on what it has kept.
+    /// Starts it again on what it has kept, where it was.
     ///
     /// # Panics
     /// When it does not come up.
     pub fn restart(&mut self) {
+        let text = std::fs::read_to_string(&self.config).expect("one's own file");
+        let text = text.replace("\"127.0.0.1:0\"", &format!("\"{}\"", self.address));
+        std::fs::write(&self.config, text).expect("one's own file");
         let (process, address) = launch(&self.scratch, &self.config, self.starts, self.log_level);
         self.starts += 1;
         self.process = process;
