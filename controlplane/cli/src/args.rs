@@ -9,7 +9,8 @@ use clap_complete::Shell;
 
 use crate::plane::Connect;
 use crate::{
-    acts, audit, authority, demo, explain, login, nodes, pki, rules, serve, status, token, users,
+    acts, audit, authority, backup, demo, explain, login, nodes, pki, rules, serve, status, token,
+    users,
 };
 
 /// Reach systems in a private network without opening one inbound port there.
@@ -103,6 +104,10 @@ pub(crate) enum Command {
     /// Show who did what in the control plane, or export it
     #[command(subcommand)]
     Acts(acts::Command),
+
+    /// Back up the control plane, and restore it
+    #[command(subcommand)]
+    Backup(backup::Command),
 
     /// Look at the control plane itself
     #[command(subcommand)]

@@ -17,6 +17,7 @@ mod safe_file;
 mod acts;
 mod audit;
 mod authority;
+mod backup;
 mod demo;
 mod explain;
 mod login;
@@ -62,6 +63,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Explain(args) => in_runtime(explain::run(args, output)),
         Command::Why(args) => in_runtime(explain::why(args, output)),
         Command::Authority(command) => in_runtime(authority::run(command, output)),
+        Command::Backup(command) => in_runtime(backup::run(command, output)),
         Command::Acts(command) => in_runtime(acts::run(command, output)),
         Command::Plane(command) => in_runtime(authority::status(command, output)),
         Command::Pki(command) => pki::run(command, output),

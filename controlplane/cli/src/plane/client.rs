@@ -49,13 +49,13 @@ pub(crate) struct Plane {
     token: Option<String>,
 }
 
-/// One request.
-#[derive(Debug)]
+/// One request. Its body may hold a password.
 pub(crate) struct Call {
     method: Method,
     path: String,
     has_query: bool,
     condition: Option<Condition>,
+    secret: Option<(&'static str, String)>,
     body: Option<(&'static str, Vec<u8>)>,
 }
 
@@ -193,6 +193,9 @@ impl Plane {
             Some(Condition::Absent) => request.header(IF_NONE_MATCH, "*"),
             None => request,
         };
+        if let Some((name, secret)) = &call.secret {
+            request = request.header(*name, secret);
+        }
         let body = match &call.body {
             Some((kind, body)) => {
                 request = request.header(CONTENT_TYPE, *kind);
@@ -206,6 +209,12 @@ impl Plane {
                 "{url}: a name or the token holds what HTTP cannot carry"
             ))
         })
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
     }
 }
 
@@ -282,6 +291,7 @@ impl Call {
             path: path.into(),
             has_query: false,
             condition: None,
+            secret: None,
             body: None,
         }
     }
@@ -318,6 +328,12 @@ impl Call {
         let body = serde_json::to_vec(value)
             .map_err(|error| Failure::failed(format!("the request: {error}")))?;
         Ok(self.body("application/json", body))
+    }
+
+    /// Adds a field that nobody shall see.
+    pub(crate) fn secret(mut self, name: &'static str, value: String) -> Self {
+        self.secret = Some((name, value));
+        self
     }
 
     pub(crate) fn body(mut self, kind: &'static str, body: Vec<u8>) -> Self {
