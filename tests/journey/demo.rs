@@ -167,7 +167,7 @@ fn demo_json_is_right_while_the_demo_runs() {
     assert!(paste("adit status", "unix:").contains("agent-1"));
     assert!(paste("adit nodes", "list").contains("agent-1"));
     assert!(paste("adit explain", "/admin/users").contains("deny"));
-    assert!(paste("adit rules apply", "rules.toml").contains("1 of 1 agent"));
+    assert!(paste("adit rules apply", "rules.toml").contains("no change"));
     assert!(paste("adit acts", "list").contains("node-enrolled"));
 
     let nodes: Vec<u64> = ["/control/pid", "/gateway/pid", "/agent/pid"]

@@ -193,6 +193,7 @@ impl<'w> Story<'w> {
              curl -x http://{http} --proxy-header \"Proxy-Authorization: Bearer $(cat {token})\" {ALLOWED_URL}\n  \
              curl -x http://{http} --proxy-header \"Proxy-Authorization: Bearer $(cat {token})\" -i {DENIED_URL}\n  \
              curl --socks5-hostname {socks5} --proxy-user \":$(cat {token})\" telnet://{TCP_HOST}:{TCP_PORT}\n  \
+             adit status --node {agent}\n  \
              export ADIT_CONFIG_DIR={login}\n  \
              adit nodes list\n  \
              adit explain --agent {AGENT} --subaccount {SUBACCOUNT} 'GET {DENIED_URL}'\n  \
