@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use adit_api::{Connected, NodeRole};
 use adit_proto::control::{BEAT_SECONDS, Event, Goodbye, Hello, Trust, Welcome};
-use adit_store::{Key, Store};
+use adit_store::Store;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -34,6 +34,7 @@ use crate::limits::{EVENTS_WAITING_MAX, SILENCE_LIMIT, SOFTWARE_BYTES_MAX};
 use crate::metrics;
 use crate::place::{NodeId, Place};
 use crate::register::Register;
+use crate::scan;
 use crate::secret::{hex, random_name};
 use crate::trouble::Trouble;
 
@@ -260,22 +261,12 @@ impl Hub {
         prefix: &adit_store::Prefix,
     ) -> Result<HashMap<NodeId, Live>, Trouble> {
         let mut found = HashMap::new();
-        let mut cursor: Option<Key> = None;
-        loop {
-            let page = self
-                .store
-                .list(prefix, cursor.as_ref(), crate::limits::PAGE_ITEMS_MAX)
-                .await?;
-            for entry in &page.entries {
-                if let Some(id) = keys::node_of_live(&entry.key) {
-                    found.insert(id, keys::read(&entry.key, entry.value.as_bytes())?);
-                }
-            }
-            cursor = page.entries.last().map(|entry| entry.key.clone());
-            if !page.more {
-                return Ok(found);
+        for entry in scan::all(&*self.store, prefix).await? {
+            if let Some(id) = keys::node_of_live(&entry.key) {
+                found.insert(id, keys::read(&entry.key, entry.value.as_bytes())?);
             }
         }
+        Ok(found)
     }
 
     /// Nothing is told of this server any more.

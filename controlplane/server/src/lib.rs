@@ -19,6 +19,7 @@ mod oidc;
 mod place;
 mod register;
 mod rest;
+mod scan;
 mod secret;
 mod server;
 mod settings;

@@ -25,8 +25,8 @@ use tokio::sync::watch;
 use crate::acts::{Acts, By, Deed};
 use crate::clock;
 use crate::keys;
-use crate::limits::PAGE_ITEMS_MAX;
 use crate::place::NodeId;
+use crate::scan;
 use crate::trouble::Trouble;
 
 /// The control plane's own keys, as they are now.
@@ -374,40 +374,22 @@ impl Life {
 
     /// Certificates that no longer count and have not ended.
     async fn revoked(&self) -> Result<Vec<String>, Trouble> {
-        let prefix = keys::revoked_all();
         let now = clock::unix_s();
         let mut serials = Vec::new();
-        let mut cursor = None;
-        loop {
-            let page = self
-                .store
-                .list(&prefix, cursor.as_ref(), PAGE_ITEMS_MAX)
-                .await?;
-            for entry in &page.entries {
-                let revoked: Revoked = keys::read(&entry.key, entry.value.as_bytes())?;
-                if revoked.until_unix_s + ENDED_KEPT_S > now {
-                    serials.push(
-                        entry
-                            .key
-                            .as_str()
-                            .rsplit('/')
-                            .next()
-                            .unwrap_or_default()
-                            .to_owned(),
-                    );
-                } else {
-                    // It has ended by itself. Another server may have taken it away already.
-                    let gone = Txn::new()
-                        .at(entry.key.clone(), entry.revision)
-                        .delete(entry.key.clone());
-                    let _ = self.store.commit(&gone).await;
-                }
-            }
-            cursor = page.entries.last().map(|entry| entry.key.clone());
-            if !page.more {
-                return Ok(serials);
+        for entry in scan::all(&*self.store, &keys::revoked_all()).await? {
+            let revoked: Revoked = keys::read(&entry.key, entry.value.as_bytes())?;
+            if revoked.until_unix_s + ENDED_KEPT_S > now {
+                let serial = entry.key.as_str().rsplit('/').next();
+                serials.push(serial.unwrap_or_default().to_owned());
+            } else {
+                // It has ended by itself. Another server may have taken it away already.
+                let gone = Txn::new()
+                    .at(entry.key.clone(), entry.revision)
+                    .delete(entry.key);
+                let _ = self.store.commit(&gone).await;
             }
         }
+        Ok(serials)
     }
 }
 

@@ -1,7 +1,9 @@
-//! People in the store: users, their logins and tokens, the first of them.
+//! Users in the store, and the first of them.
 //!
-//! Who may do what is `people`'s; here records are read and written, passwords hashed off the loop, and a bearer
-//! becomes a principal. Nothing is believed of a bearer but what its record says now.
+//! Who may do what is `people`'s; here records are read and written, and passwords hashed off the loop. Their logins
+//! and tokens are `bearers`'s.
+
+mod bearers;
 
 use std::net::IpAddr;
 use std::str::FromStr as _;
@@ -9,28 +11,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_api as api;
-use adit_people::bearer::{ApiToken, Kind, Login, LoginKind, Secret, Setup, is_label};
-use adit_people::limits::{API_TOKEN_LIFE_S_MAX, GRANTS_MAX};
-use adit_people::password::{PasswordHash, verify};
+use adit_people::bearer::{Kind, Secret, Setup};
+use adit_people::limits::GRANTS_MAX;
+use adit_people::password::PasswordHash;
 use adit_people::{
     Grant, How, Principal, Role, Scope, Throttle, User, UserName, may_grant, may_read_user,
 };
-use adit_store::{Entry, Key, Prefix, Revision, Store, Txn};
+use adit_store::{Key, Revision, Store, Txn};
 use parking_lot::Mutex;
 use ring::rand::SystemRandom;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::acts::{Acts, By, Deed};
 use crate::clock;
 use crate::keys;
-use crate::limits::{
-    BEARERS_MAX, BEARERS_OF_ONE_MAX, HASHERS_MAX, LOGIN_LIFE, PAGE_ITEMS_MAX, SETUP_LIFE,
-};
-use crate::metrics;
+use crate::limits::{HASHERS_MAX, PAGE_ITEMS_MAX, SETUP_LIFE};
 use crate::oidc::Oidc;
+use crate::scan;
 use crate::trouble::Trouble;
+use bearers::Bearer;
+pub(crate) use bearers::Known;
 
 /// Reads and changes people.
 #[derive(Debug)]
@@ -41,44 +42,6 @@ pub(crate) struct Members {
     throttle: Mutex<Throttle>,
     hashers: Semaphore,
     begun: Instant,
-}
-
-/// What a bearer stands for, under the hash of its secret.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Bearer {
-    Login(Login),
-    ApiToken(ApiToken),
-}
-
-impl Bearer {
-    fn user(&self) -> &UserName {
-        match self {
-            Self::Login(login) => &login.user,
-            Self::ApiToken(token) => &token.user,
-        }
-    }
-
-    fn created_unix_s(&self) -> u64 {
-        match self {
-            Self::Login(login) => login.created_unix_s,
-            Self::ApiToken(token) => token.created_unix_s,
-        }
-    }
-
-    fn expires_unix_s(&self) -> u64 {
-        match self {
-            Self::Login(login) => login.expires_unix_s,
-            Self::ApiToken(token) => token.expires_unix_s,
-        }
-    }
-}
-
-/// Who asks, and by which record if by one.
-#[derive(Clone, Debug)]
-pub(crate) struct Known {
-    pub(crate) principal: Principal,
-    bearer: Option<Key>,
 }
 
 impl Members {
@@ -181,126 +144,6 @@ impl Members {
         };
         self.throttle.lock().succeeded("setup", source);
         self.open_login(&user, request_id).await
-    }
-
-    /// A token for whoever knows the password.
-    pub(crate) async fn log_in(
-        &self,
-        wish: api::Login,
-        source: IpAddr,
-        request_id: &str,
-    ) -> Result<api::Token, Trouble> {
-        self.may_try(&wish.user, source)?;
-        let user = match UserName::from_str(&wish.user) {
-            Ok(name) => self.user(&name).await?.map(|(user, _)| user),
-            Err(_) => None,
-        };
-        let hash = user.as_ref().and_then(|user| user.password.clone());
-        let password = wish.password;
-        let right = {
-            let _turn = self.hashers.acquire().await.map_err(ended)?;
-            tokio::task::spawn_blocking(move || verify(&password, hash.as_ref()))
-                .await
-                .map_err(ended)?
-        };
-        // People also type their password where the name belongs: only names that are some are logged.
-        let name = user.as_ref().map(|user| user.name.to_string());
-        let user = user.filter(|user| right && !user.disabled);
-        let Some(user) = user else {
-            metrics::login_refused();
-            let user = name.as_deref().unwrap_or("(unknown)");
-            tracing::warn!(user, %source, "login refused");
-            return Err(Trouble::Unauthenticated("wrong name or password"));
-        };
-        self.throttle.lock().succeeded(&wish.user, source);
-        self.open_login(&user, request_id).await
-    }
-
-    /// Ends the login, or the token, by which somebody asks.
-    pub(crate) async fn log_out(&self, by: &By, known: &Known) -> Result<(), Trouble> {
-        let Some(key) = &known.bearer else {
-            return Err(Trouble::Conflict(
-                "this token is your identity provider's; it ends there".to_owned(),
-            ));
-        };
-        let txn = Txn::new().delete(key.clone());
-        self.acts
-            .commit(
-                by,
-                &deed("logout", &known.principal.name, String::new()),
-                &txn,
-            )
-            .await?;
-        Ok(())
-    }
-
-    /// Who a bearer is.
-    pub(crate) async fn known(&self, bearer: &str) -> Result<Known, Trouble> {
-        let refused =
-            || Trouble::Unauthenticated("this token does not count, or no longer; log in");
-        let now = clock::unix_s();
-        let Ok(secret) = Secret::parse(bearer) else {
-            let oidc = self.oidc.as_ref().ok_or_else(refused)?;
-            let principal = oidc.principal(bearer, now).ok_or_else(refused)?;
-            return Ok(Known {
-                principal,
-                bearer: None,
-            });
-        };
-        let key = keys::bearer(&secret.hash().to_string());
-        let entry = self.store.get(&key).await?.ok_or_else(refused)?;
-        let bearer: Bearer = keys::read(&key, entry.value.as_bytes())?;
-        let (user, _) = self.user(bearer.user()).await?.ok_or_else(refused)?;
-        if bearer.created_unix_s() < user.created_unix_s {
-            // Of somebody who had this name before.
-            return Err(refused());
-        }
-        let principal = match &bearer {
-            Bearer::Login(login) if secret.kind() == Kind::Login => login.principal(&user, now),
-            Bearer::ApiToken(token) if secret.kind() == Kind::ApiToken => {
-                token.principal(&user, now)
-            }
-            Bearer::Login(_) | Bearer::ApiToken(_) => None,
-        };
-        Ok(Known {
-            principal: principal.ok_or_else(refused)?,
-            bearer: Some(key),
-        })
-    }
-
-    /// A token for programs, with what its owner may do.
-    pub(crate) async fn new_token(
-        &self,
-        by: &By,
-        principal: &Principal,
-        wish: api::NewToken,
-    ) -> Result<api::Token, Trouble> {
-        if principal.how != How::Local {
-            return Err(Trouble::Denied(
-                "only a local user who has logged in makes tokens".to_owned(),
-            ));
-        }
-        if !is_label(&wish.label) {
-            return Err(Trouble::Invalid(
-                "label: 1 to 128 bytes without control characters".to_owned(),
-            ));
-        }
-        let life = wish.days.saturating_mul(86_400);
-        if life == 0 || life > API_TOKEN_LIFE_S_MAX {
-            return Err(Trouble::Invalid("days: 1 to 366".to_owned()));
-        }
-        let now = clock::unix_s();
-        let user = user_name(&principal.name)?;
-        let token = ApiToken {
-            user: user.clone(),
-            label: wish.label.clone(),
-            grants: None,
-            created_unix_s: now,
-            expires_unix_s: now + life,
-        };
-        let deed = deed("token-create", user.as_str(), wish.label);
-        self.keep(by, &deed, Kind::ApiToken, &Bearer::ApiToken(token))
-            .await
     }
 
     /// A page of users that `principal` may see.
@@ -440,7 +283,7 @@ impl Members {
             .commit(by, &deed("users-remove", name, String::new()), &txn)
             .await?;
         // They count no more already, also for the next one of this name.
-        for entry in all(&*self.store, &keys::bearers()).await? {
+        for entry in scan::all(&*self.store, &keys::bearers()).await? {
             let bearer: Bearer = keys::read(&entry.key, entry.value.as_bytes())?;
             if bearer.user().as_str() == name {
                 let gone = Txn::new().delete(entry.key);
@@ -484,85 +327,6 @@ impl Members {
         }
     }
 
-    async fn open_login(&self, user: &User, request_id: &str) -> Result<api::Token, Trouble> {
-        let login = Login::new(
-            user,
-            LoginKind::CommandLine,
-            clock::unix_s(),
-            LOGIN_LIFE.as_secs(),
-        );
-        let by = By {
-            who: user.name.to_string(),
-            request_id: request_id.to_owned(),
-        };
-        self.keep(
-            &by,
-            &deed("login", user.name.as_str(), String::new()),
-            Kind::Login,
-            &Bearer::Login(login),
-        )
-        .await
-    }
-
-    async fn keep(
-        &self,
-        by: &By,
-        deed: &Deed,
-        kind: Kind,
-        bearer: &Bearer,
-    ) -> Result<api::Token, Trouble> {
-        let open = self.clear_ended(bearer.user()).await?;
-        if open.all >= BEARERS_MAX {
-            return Err(Trouble::Conflict(format!(
-                "{BEARERS_MAX} logins and tokens are open; end some"
-            )));
-        }
-        if open.own >= BEARERS_OF_ONE_MAX {
-            let (_, oldest) = open.oldest_login.ok_or_else(|| {
-                Trouble::Conflict(format!("{BEARERS_OF_ONE_MAX} tokens are open; end some"))
-            })?;
-            self.store.commit(&Txn::new().delete(oldest)).await?;
-        }
-        let secret = Secret::fresh(kind, &SystemRandom::new()).map_err(no_random)?;
-        let key = keys::bearer(&secret.hash().to_string());
-        let txn = Txn::new().absent(key.clone()).put(key, keys::write(bearer));
-        self.acts.commit(by, deed, &txn).await?;
-        Ok(api::Token {
-            token: secret.reveal(),
-            user: bearer.user().to_string(),
-            expires_unix_s: bearer.expires_unix_s(),
-        })
-    }
-
-    /// Takes away what has ended, and says what is left, also of `user`.
-    async fn clear_ended(&self, user: &UserName) -> Result<Open, Trouble> {
-        let now = clock::unix_s();
-        let mut open = Open::default();
-        for entry in all(&*self.store, &keys::bearers()).await? {
-            let bearer: Bearer = keys::read(&entry.key, entry.value.as_bytes())?;
-            if bearer.expires_unix_s() > now {
-                open.all += 1;
-                open.own += usize::from(bearer.user() == user);
-                if let Bearer::Login(login) = &bearer
-                    && login.user == *user
-                {
-                    let this = (login.created_unix_s, entry.key);
-                    open.oldest_login = match open.oldest_login.take() {
-                        Some(known) if known.0 <= this.0 => Some(known),
-                        _ => Some(this),
-                    };
-                }
-            } else {
-                let gone = Txn::new()
-                    .at(entry.key.clone(), entry.revision)
-                    .delete(entry.key);
-                // Another server may have done it.
-                let _ = self.store.commit(&gone).await;
-            }
-        }
-        Ok(open)
-    }
-
     async fn hash(&self, password: String, name: UserName) -> Result<PasswordHash, Trouble> {
         let _turn = self.hashers.acquire().await.map_err(ended)?;
         tokio::task::spawn_blocking(move || {
@@ -584,30 +348,9 @@ impl Members {
     }
 }
 
-/// Logins and tokens that have not ended.
-#[derive(Debug, Default)]
-struct Open {
-    all: usize,
-    own: usize,
-    oldest_login: Option<(u64, Key)>,
-}
-
 /// Whether this is about the caller; the console is nobody's.
 fn is_self(principal: &Principal, name: &str) -> bool {
     principal.name == name && matches!(principal.how, How::Local | How::ApiToken { .. })
-}
-
-async fn all(store: &dyn Store, prefix: &Prefix) -> Result<Vec<Entry>, Trouble> {
-    let mut entries = Vec::new();
-    let mut cursor: Option<Key> = None;
-    loop {
-        let page = store.list(prefix, cursor.as_ref(), PAGE_ITEMS_MAX).await?;
-        cursor = page.entries.last().map(|entry| entry.key.clone());
-        entries.extend(page.entries);
-        if !page.more {
-            return Ok(entries);
-        }
-    }
 }
 
 fn user_name(text: &str) -> Result<UserName, Trouble> {

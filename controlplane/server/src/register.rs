@@ -1,24 +1,26 @@
 //! The register of nodes: who was invited, who became a node, whose certificates count.
 //!
-//! An invitation works once: whoever uses it takes it away in the same commit that makes the node. Certificates are
-//! the authority's; what a node runs is the hub's.
+//! An invitation works once: whoever uses it takes it away in the same commit that makes the node. Making them and
+//! taking them back is `invitations`'s, certificates are the authority's, what a node runs is the hub's.
+
+mod invitations;
 
 use std::sync::Arc;
 
-use adit_api::{Certificate, Invitation, Invite, Invited, Node, NodeRole};
+use adit_api::{Certificate, Node};
 use adit_proto::control::{Enrol, Enrolled, Expired, Trust};
-use adit_store::{Entry, Error, Key, Prefix, Revision, Store, Txn};
+use adit_store::{Error, Key, Prefix, Revision, Store, Txn};
 use serde::{Deserialize, Serialize};
 
 use crate::acts::{Acts, By, Deed};
 use crate::clock;
 use crate::keys;
 use crate::life::Life;
-use crate::limits::{
-    COMMIT_TRIES, INVITATION_LIFE, INVITATIONS_HERE_MAX, INVITATIONS_MAX, PAGE_ITEMS_MAX,
-};
+use crate::limits::{COMMIT_TRIES, PAGE_ITEMS_MAX};
 use crate::place::{NodeId, Place};
+use crate::scan;
 use crate::trouble::Trouble;
+use invitations::Stored;
 
 /// Reads and changes the register.
 #[derive(Debug)]
@@ -35,15 +37,6 @@ pub(crate) struct CertificatePolicy {
     pub(crate) life_s: u64,
     /// How long after its certificate has ended a known node may still get another one; 0: never.
     pub(crate) renew_expired_s: u64,
-}
-
-/// An invitation as it is stored, under the hash of its secret.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Stored {
-    node: String,
-    location: String,
-    by: String,
-    expires_unix_s: u64,
 }
 
 /// A node as it is stored.
@@ -90,102 +83,6 @@ impl Register {
             life,
             policy,
         }
-    }
-
-    /// Invites a node. The secret is in the answer and nowhere else.
-    pub(crate) async fn invite(
-        &self,
-        by: &By,
-        id: &NodeId,
-        wish: &Invite,
-    ) -> Result<Invited, Trouble> {
-        let now = clock::unix_s();
-        let (all, here) = self.clear_ended(now, id).await?;
-        for (open, most) in [(here, INVITATIONS_HERE_MAX), (all, INVITATIONS_MAX)] {
-            if open >= most {
-                return Err(Trouble::Conflict(format!(
-                    "{most} invitations are open; take some back, or wait until they end"
-                )));
-            }
-        }
-        let invitation = self.life.invitation()?;
-        let expires_unix_s = now + INVITATION_LIFE.as_secs();
-        let stored = Stored {
-            node: id.to_string(),
-            location: wish.location.clone(),
-            by: by.who.clone(),
-            expires_unix_s,
-        };
-        let key = keys::invitation(&invitation.hash());
-        let txn = Txn::new()
-            .absent(key.clone())
-            .put(key, keys::write(&stored));
-        let detail = match id.role {
-            NodeRole::Agent => format!("location {:?}", wish.location),
-            NodeRole::Gateway => String::new(),
-        };
-        self.acts
-            .commit(by, &deed("nodes-invite", id, detail), &txn)
-            .await?;
-        Ok(Invited {
-            token: invitation.text(),
-            name: id.name().to_owned(),
-            expires_unix_s,
-        })
-    }
-
-    /// Invitations that can still be used.
-    pub(crate) async fn invitations(
-        &self,
-        wanted: impl Fn(&NodeId) -> bool,
-    ) -> Result<Vec<Invitation>, Trouble> {
-        let now = clock::unix_s();
-        let mut items = Vec::new();
-        for entry in self.all(&keys::invitations()).await? {
-            let stored: Stored = keys::read(&entry.key, entry.value.as_bytes())?;
-            let Some(id) = NodeId::parse(&stored.node).filter(&wanted) else {
-                continue;
-            };
-            if stored.expires_unix_s > now {
-                items.push(Invitation {
-                    id: short(&entry.key),
-                    role: id.role,
-                    subaccount: id.subaccount().map(str::to_owned),
-                    location: stored.location,
-                    name: id.name().to_owned(),
-                    by: stored.by,
-                    expires_unix_s: stored.expires_unix_s,
-                });
-            }
-        }
-        Ok(items)
-    }
-
-    /// Takes an invitation back.
-    pub(crate) async fn take_back(
-        &self,
-        by: &By,
-        invitation: &str,
-        wanted: impl Fn(&NodeId) -> bool,
-    ) -> Result<(), Trouble> {
-        for entry in self.all(&keys::invitations()).await? {
-            let stored: Stored = keys::read(&entry.key, entry.value.as_bytes())?;
-            let Some(id) = NodeId::parse(&stored.node).filter(&wanted) else {
-                continue;
-            };
-            if short(&entry.key) == invitation {
-                let txn = Txn::new()
-                    .at(entry.key.clone(), entry.revision)
-                    .delete(entry.key);
-                self.acts
-                    .commit(by, &deed("nodes-uninvite", &id, String::new()), &txn)
-                    .await?;
-                return Ok(());
-            }
-        }
-        Err(Trouble::NotFound(
-            "there is no such invitation; it was used, or has ended".to_owned(),
-        ))
     }
 
     /// Makes whoever has the invitation's secret a node.
@@ -373,7 +270,7 @@ impl Register {
     /// All agents of a place.
     pub(crate) async fn agents_at(&self, place: &Place) -> Result<Vec<String>, Trouble> {
         let mut names = Vec::new();
-        for entry in self.all(&keys::agents_of(place.subaccount())).await? {
+        for entry in scan::all(&*self.store, &keys::agents_of(place.subaccount())).await? {
             let enrolment: Enrolment = keys::read(&entry.key, entry.value.as_bytes())?;
             let name = entry.key.as_str().rsplit('/').next().unwrap_or_default();
             if enrolment.location == place.location() && !enrolment.revoked {
@@ -451,42 +348,6 @@ impl Register {
     pub(crate) async fn trust(&self) -> Result<Trust, Trouble> {
         self.life.trust().await
     }
-
-    /// Takes away what has ended, and says how many invitations are left, and how many where `like` belongs.
-    async fn clear_ended(&self, now: u64, like: &NodeId) -> Result<(usize, usize), Trouble> {
-        let (mut left, mut here) = (0, 0);
-        for entry in self.all(&keys::invitations()).await? {
-            let stored: Stored = keys::read(&entry.key, entry.value.as_bytes())?;
-            if stored.expires_unix_s > now {
-                left += 1;
-                let of = NodeId::parse(&stored.node);
-                here += usize::from(of.is_some_and(|of| of.subaccount() == like.subaccount()));
-            } else {
-                let txn = Txn::new()
-                    .at(entry.key.clone(), entry.revision)
-                    .delete(entry.key);
-                // Somebody else may have done it.
-                let _ = self.store.commit(&txn).await;
-            }
-        }
-        Ok((left, here))
-    }
-
-    async fn all(&self, prefix: &Prefix) -> Result<Vec<Entry>, Trouble> {
-        let mut entries = Vec::new();
-        let mut cursor: Option<Key> = None;
-        loop {
-            let page = self
-                .store
-                .list(prefix, cursor.as_ref(), PAGE_ITEMS_MAX)
-                .await?;
-            cursor = page.entries.last().map(|entry| entry.key.clone());
-            entries.extend(page.entries);
-            if !page.more {
-                return Ok(entries);
-            }
-        }
-    }
 }
 
 /// Certificates of one node that count at one time: the present one, the next one, and what a node that renews too
@@ -523,12 +384,6 @@ fn may_act(id: &NodeId, enrolment: &Enrolment, serial: &str) -> Result<(), Troub
     )))
 }
 
-/// What stands for an invitation where its hash is not to be shown whole.
-fn short(key: &Key) -> String {
-    let hash = key.as_str().rsplit('/').next().unwrap_or_default();
-    hash.chars().take(16).collect()
-}
-
 fn deed(verb: &'static str, id: &NodeId, detail: String) -> Deed {
     Deed {
         verb,
@@ -539,194 +394,4 @@ fn deed(verb: &'static str, id: &NodeId, detail: String) -> Deed {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::str::FromStr as _;
-    use std::time::Duration;
-
-    use adit_authority::{SealKey, TrustDomain, parse_leaf};
-    use adit_store::Embedded;
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-    use rcgen::{CertificateParams, KeyPair};
-    use ring::rand::SystemRandom;
-    use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject as _;
-
-    use super::*;
-    use crate::test_world::{by, put_all};
-
-    async fn register(folder: &std::path::Path, renew_expired_s: u64) -> Register {
-        let store: Arc<dyn Store> = Arc::new(Embedded::open(&folder.join("store")).await.unwrap());
-        let acts = Acts::new(Arc::clone(&store));
-        let domain = TrustDomain::from_str("adit.local").unwrap();
-        let seal = SealKey::from_bytes([7; 32]);
-        let life = Life::open(Arc::clone(&store), acts.clone(), seal, &domain, "cp-1");
-        let life = Arc::new(life.await.unwrap());
-        let policy = CertificatePolicy {
-            life_s: 10,
-            renew_expired_s,
-        };
-        Register::new(store, acts, life, policy)
-    }
-
-    fn request() -> (KeyPair, String) {
-        let key = KeyPair::generate().unwrap();
-        let request = CertificateParams::default()
-            .serialize_request(&key)
-            .unwrap();
-        (key, request.pem().unwrap())
-    }
-
-    /// An agent whose certificate has just ended, and a request that its old key has signed.
-    async fn ended(register: &Register) -> (Expired, String) {
-        let id = NodeId::agent("acme", "a-1").unwrap();
-        let wish = Invite {
-            name: "a-1".to_owned(),
-            location: String::new(),
-        };
-        let token = register.invite(&by(), &id, &wish).await.unwrap().token;
-        let (key, csr) = request();
-        let wish = Enrol {
-            token,
-            csr,
-            software: String::new(),
-        };
-        let enrolled = register.enrol(&wish, "").await.unwrap();
-        let leaf = CertificateDer::from_pem_slice(enrolled.certificate.as_bytes()).unwrap();
-        let until = parse_leaf(&leaf).unwrap().not_after_unix_s;
-        let mut asked = tokio::time::interval(Duration::from_millis(50));
-        while clock::unix_s() <= until {
-            asked.tick().await;
-        }
-        let (_, csr) = request();
-        let random = SystemRandom::new();
-        let pair = EcdsaKeyPair::from_pkcs8(
-            &ECDSA_P256_SHA256_ASN1_SIGNING,
-            &key.serialize_der(),
-            &random,
-        );
-        let signature = pair.unwrap().sign(&random, &Expired::signed(&csr)).unwrap();
-        let proof = Expired {
-            certificate: enrolled.certificate,
-            signature: STANDARD.encode(signature.as_ref()),
-        };
-        (proof, csr)
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_certificate_that_has_ended_is_renewed_where_that_is_allowed_also_after_a_lost_answer()
-     {
-        let folder = tempfile::tempdir().unwrap();
-        let mut register = register(folder.path(), 0).await;
-        let (proof, csr) = ended(&register).await;
-        let refused = register.renew_expired(&proof, &csr, "").await.unwrap_err();
-        assert!(matches!(refused, Trouble::Denied(_)), "{refused:?}");
-        register.policy.renew_expired_s = 600;
-        let first = register.renew_expired(&proof, &csr, "").await.unwrap();
-        let second = register.renew_expired(&proof, &csr, "").await.unwrap();
-        assert_ne!(first.certificate, second.certificate);
-        // Revoked is revoked, whatever it proves.
-        let id = NodeId::agent("acme", "a-1").unwrap();
-        register.revoke(&by(), &id).await.unwrap();
-        let refused = register.renew_expired(&proof, &csr, "").await.unwrap_err();
-        assert!(matches!(refused, Trouble::Denied(_)), "{refused:?}");
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn invitations_here_max_may_be_open_and_one_more_may_not_and_others_are_not_kept_waiting()
-    {
-        let folder = tempfile::tempdir().unwrap();
-        let register = register(folder.path(), 0).await;
-        let invite = async |subaccount: &str, number: usize| {
-            let name = format!("a-{number}");
-            let id = NodeId::agent(subaccount, &name).unwrap();
-            let location = String::new();
-            register
-                .invite(&by(), &id, &Invite { name, location })
-                .await
-        };
-        for number in 0..INVITATIONS_HERE_MAX {
-            invite("acme", number).await.unwrap();
-        }
-        let refused = invite("acme", INVITATIONS_HERE_MAX).await.unwrap_err();
-        assert!(matches!(refused, Trouble::Conflict(_)), "{refused:?}");
-        invite("other", 0).await.unwrap();
-    }
-    #[tokio::test(flavor = "multi_thread")]
-    async fn invitations_max_may_be_open_and_one_more_may_not_until_others_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let register = register(folder.path(), 0).await;
-        clock::stop_at(1_900_000_000);
-        let life = INVITATION_LIFE.as_secs();
-        // Some of each subaccount, so that none has too many of its own.
-        let others: Vec<_> = (1..INVITATIONS_MAX)
-            .map(|number| {
-                let stored = Stored {
-                    node: format!("agent/s-{}/a-{number}", number / 100),
-                    location: String::new(),
-                    by: "ada".to_owned(),
-                    expires_unix_s: 1_900_000_000 + life,
-                };
-                let key = keys::invitation(&format!("{number:064x}"));
-                (key, keys::write(&stored))
-            })
-            .collect();
-        put_all(&*register.store, &others).await;
-        let invite = async |name: &str| {
-            let id = NodeId::agent("acme", name).unwrap();
-            let wish = Invite {
-                name: name.to_owned(),
-                location: String::new(),
-            };
-            register.invite(&by(), &id, &wish).await
-        };
-        invite("a-1").await.unwrap();
-        let refused = invite("a-2").await.unwrap_err();
-        assert!(matches!(refused, Trouble::Conflict(_)), "{refused:?}");
-        clock::stop_at(1_900_000_000 + life);
-        invite("a-2").await.unwrap();
-        assert_eq!(register.invitations(|_| true).await.unwrap().len(), 1);
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn an_invitation_can_be_used_until_invitation_life_is_over_and_not_a_second_longer() {
-        let folder = tempfile::tempdir().unwrap();
-        let register = register(folder.path(), 0).await;
-        let begun = clock::unix_s();
-        clock::stop_at(begun);
-        let id = NodeId::agent("acme", "a-1").unwrap();
-        let wish = Invite {
-            name: "a-1".to_owned(),
-            location: String::new(),
-        };
-        let token = register.invite(&by(), &id, &wish).await.unwrap().token;
-        let (_, csr) = request();
-        let wish = Enrol {
-            token,
-            csr,
-            software: String::new(),
-        };
-        clock::stop_at(begun + INVITATION_LIFE.as_secs());
-        let refused = register.enrol(&wish, "").await.unwrap_err();
-        assert!(
-            matches!(refused, Trouble::Unauthenticated(_)),
-            "{refused:?}"
-        );
-        clock::stop_at(begun + INVITATION_LIFE.as_secs() - 1);
-        register.enrol(&wish, "").await.unwrap();
-    }
-
-    #[test]
-    fn a_node_is_changed_at_the_last_of_commit_tries_and_no_later() {
-        let conflict = || Error::Conflict {
-            key: keys::life(),
-            found: None,
-        };
-        let mut tries = Tries::default();
-        for _ in 1..COMMIT_TRIES {
-            tries.again(conflict()).unwrap();
-        }
-        tries.again(conflict()).unwrap_err();
-    }
-}
+mod tests;

@@ -6,7 +6,10 @@ use std::pin::pin;
 
 use tokio::time::timeout;
 
+use adit_people::bearer::{Login, LoginKind};
+
 use super::*;
+use crate::limits::{BEARERS_MAX, BEARERS_OF_ONE_MAX, LOGIN_LIFE};
 use crate::test_world::{by, empty_store, put_all};
 
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
