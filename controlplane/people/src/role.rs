@@ -128,7 +128,8 @@ impl Grant {
 /// Whether `text` can be the name of a subaccount: 1 to [`SUBACCOUNT_BYTES_MAX`] of `[A-Za-z0-9._-]`.
 #[must_use]
 pub fn is_subaccount(text: &str) -> bool {
-    (1..=SUBACCOUNT_BYTES_MAX).contains(&text.len())
+    !matches!(text, "." | "..")
+        && (1..=SUBACCOUNT_BYTES_MAX).contains(&text.len())
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))

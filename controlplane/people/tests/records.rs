@@ -256,7 +256,15 @@ fn subaccounts_labels_and_lists_of_grants_end_at_their_limits() {
         serde_json::from_str::<Scope>("\"all\"").unwrap(),
         Scope::All
     );
-    for bad in ["operator", "operator@", "@a", "root@a", "operator@a@b"] {
+    for bad in [
+        "operator",
+        "operator@",
+        "@a",
+        "root@a",
+        "operator@a@b",
+        "viewer@.",
+        "viewer@..",
+    ] {
         assert!(bad.parse::<Grant>().is_err(), "{bad}");
     }
 
