@@ -96,23 +96,18 @@ impl Generations {
     }
 
     async fn watch(&self) -> Result<bool, Error> {
-        let mut watch = self
-            .whole
-            .watch(&keys::generations(), self.revision)
-            .await?;
+        let (key, prefix) = (keys::generation(), keys::generations());
+        let now = self.whole.list(&prefix, None, 1).await?.revision;
+        let mut watch = self.whole.watch(&prefix, now).await?;
         loop {
-            match watch.next().await {
-                Ok(_) | Err(Error::Compacted { .. }) => {
-                    let key = keys::generation();
-                    if let Some(entry) = self.whole.get(&key).await? {
-                        let pointer: Pointer = keys::read(&key, entry.value.as_bytes())?;
-                        if pointer.number != self.number {
-                            return Ok(true);
-                        }
-                    }
+            // Looked at after the watch began, so nothing falls between.
+            if let Some(entry) = self.whole.get(&key).await? {
+                let pointer: Pointer = keys::read(&key, entry.value.as_bytes())?;
+                if pointer.number != self.number {
+                    return Ok(true);
                 }
-                Err(error) => return Err(error),
             }
+            watch.next().await?;
         }
     }
 

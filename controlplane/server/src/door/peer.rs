@@ -5,6 +5,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts as Head;
 
 use super::Connection;
+use crate::clock;
 use crate::place::NodeId;
 use crate::trouble::Trouble;
 
@@ -30,6 +31,12 @@ impl<S: Sync> FromRequestParts<S> for Peer {
             .and_then(|connection| connection.leaf.clone())
             .ok_or(NOBODY)?;
         let leaf = parse_leaf(&leaf).map_err(|error| Trouble::Denied(error.to_string()))?;
+        // A connection may be older than that.
+        if leaf.not_after_unix_s < clock::unix_s() {
+            return Err(Trouble::Unauthenticated(
+                "the certificate has ended; connect anew",
+            ));
+        }
         let id = node(&leaf.spiffe_id).ok_or(NOBODY)?;
         Ok(Self {
             id,

@@ -97,10 +97,11 @@ impl Board {
                 Err(error) => tracing::warn!(%error, "no lease; tried again"),
             }
             tokio::time::sleep(RETRY).await;
-            let told: Vec<Arc<Subscription>> = self.told.lock().values().cloned().collect();
+            // Held over both, or one that goes between the two would be told of again. Nobody else holds two.
+            let told = self.told.lock();
             let mut waiting = self.waiting.lock();
-            for subscription in told {
-                waiting.insert(subscription.node.clone(), Word::Is(subscription));
+            for (node, subscription) in told.iter() {
+                waiting.insert(node.clone(), Word::Is(Arc::clone(subscription)));
             }
         }
     }
