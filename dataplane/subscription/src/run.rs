@@ -303,8 +303,9 @@ impl Subscription {
         let mut pushing: Option<BoxFuture<'_, Result<(), Failed>>> = None;
         loop {
             tokio::select! {
-                // One document at a time: while it is taken in, the next waits at the other end.
-                event = row.next(), if pushing.is_none() => match event? {
+                // One document at a time, and one question beyond those that are answered at once: while it is taken
+                // in, or told to wait, the next waits at the other end.
+                event = row.next(), if pushing.is_none() && answering.len() <= ANSWERS_MAX => match event? {
                     Some(Event::Welcome(_)) => {
                         return Err(Failed::Path("welcomed a second time".to_owned()));
                     }
@@ -318,7 +319,7 @@ impl Subscription {
                     Some(Event::Beat) | None => {}
                 },
                 outcome = taken(&mut pushing) => { pushing = None; outcome?; row.resumed(); }
-                outcome = any(&mut answering), if !answering.is_empty() => outcome?,
+                outcome = any(&mut answering), if !answering.is_empty() => { outcome?; row.resumed(); }
                 Some(outcome) = said.join_next() => {
                     outcome.unwrap_or_else(|error| Err(Failed::Path(error.to_string())))?;
                 }
@@ -645,12 +646,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// What a control plane may ask of a node: nothing that changes it.
-const ASKABLE: [(&str, &str); 5] = [
+const ASKABLE: [(&str, &str); 4] = [
     ("GET", "/status"),
     ("GET", "/rules"),
     ("POST", "/explain"),
     ("GET", "/why"),
-    ("GET", "/audit"),
 ];
 /// Bytes of a problem in a nack.
 const PROBLEM_BYTES_MAX: usize = 1024;
