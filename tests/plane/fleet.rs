@@ -7,7 +7,7 @@ use adit_tests::http::{Connection, Response};
 use adit_tests::plane::{Caller, Memory, Plane};
 use adit_tests::wait::{SOON, until};
 use adit_tests::world::{Driver, Keys, Node};
-use adit_tests::{Backend, Rules, backend, programs};
+use adit_tests::{Backend, Rules, backend, net, programs};
 use serde_json::json;
 
 use crate::on_both_memories;
@@ -168,9 +168,17 @@ on_both_memories! {
         let id = denied.refusal_id().unwrap().to_owned();
         let why = fleet.root.get(&format!("/api/v1/subaccounts/acme/why/{id}"));
         assert_eq!(why.status, 200, "{why:?}");
-        let part = &why.json()["parts"][0]["answer"];
+        let why = why.json();
+        let part = &why["parts"][0]["answer"];
         assert_eq!(part["reason"], "resource-denied", "{part}");
         assert!(part["text"].as_str().unwrap().contains("closest is"), "{part}");
+        // The gateway knows which agent said so, and how long all of it took.
+        let part = &why["parts"][1]["answer"];
+        assert_eq!(why["parts"][1]["node"], "gateway/-/gw-1", "{why}");
+        assert_eq!(part["reason"], "resource-denied", "{part}");
+        let agent = part["agent"].as_str().unwrap();
+        assert!(why["parts"][0]["node"].as_str().unwrap().ends_with(agent), "{why}");
+        assert!(part["timing"]["routed_us"].as_u64() <= part["timing"]["ended_us"].as_u64(), "{part}");
 
         fleet.apply("/b");
         fleet.answers("/a", 403);
@@ -185,6 +193,39 @@ on_both_memories! {
         fleet.is_in_force();
         fleet.answers("/a", 200);
         fleet.answers("/b", 403);
+    }
+
+    fn why_tells_of_a_backend_that_is_down_by_which_rule_it_was_asked_and_what_it_said(memory: &Memory) {
+        let fleet = Fleet::start(memory, "", "");
+        let nobody = net::free_address();
+        let rules = Rules::none()
+            .http_with("web.virtual:80", &format!("http://{nobody}"), "")
+            .resource("path = \"/a\"")
+            .to_string();
+        assert_eq!(fleet.root.apply("acme", "", &rules).status, 200);
+        fleet.is_in_force();
+        fleet.has_tunnels();
+        let failed = fleet.ask("/a");
+        assert_eq!(failed.status, 502, "{}", failed.refusal());
+        let id = failed.refusal_id().unwrap().to_owned();
+        let why = fleet.root.get(&format!("/api/v1/subaccounts/acme/why/{id}")).json();
+        let part = &why["parts"][0]["answer"];
+        assert_eq!((&part["outcome"], &part["rule"]), (&json!("allowed"), &json!("/a")), "{why}");
+        assert_eq!(part["backend"]["leads_to"], nobody.to_string(), "{why}");
+        assert_eq!(part["backend"]["reason"], "backend-refused", "{why}");
+        assert!(part["backend"]["detail"].as_str().unwrap().contains("refused"), "{why}");
+        assert!(part["timing"]["ended_us"].is_u64(), "{why}");
+        let part = &why["parts"][1]["answer"];
+        assert_eq!((&part["outcome"], &part["status"]), (&json!("refused"), &json!(502)), "{why}");
+
+        // Who never came as far as an agent is known to the gateway alone.
+        let mut connection = Connection::open(fleet.door).unwrap();
+        connection.send("GET http://web.virtual/a HTTP/1.1\r\nHost: web.virtual\r\n\r\n").unwrap();
+        let stranger = connection.response().unwrap();
+        let id = stranger.refusal_id().unwrap().to_owned();
+        let why = fleet.root.get(&format!("/api/v1/subaccounts/acme/why/{id}")).json();
+        assert_eq!(why["parts"].as_array().unwrap().len(), 1, "{why}");
+        assert_eq!(why["parts"][0]["answer"]["reason"], "token-missing", "{why}");
     }
 
     fn a_revoked_agent_serves_nobody_and_the_other_one_goes_on(memory: &Memory) {

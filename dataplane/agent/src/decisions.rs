@@ -116,19 +116,10 @@ impl Decisions {
         self.sink.as_ref().is_some_and(|sink| sink.is_closed())
     }
 
-    /// What was decided about the request of this id, if it is still at hand.
-    pub(crate) fn why(&self, id: &str) -> Option<Value> {
-        // A denial that is kept whole says more than its record: the rule that comes closest.
-        let denied = self
-            .denials
-            .lock()
-            .iter()
-            .find(|denied| denied.id == id)
-            .cloned();
-        let Some(denied) = denied else {
-            let recorded = self.sink.as_ref().and_then(|sink| sink.recent(id));
-            return recorded.and_then(|body| told(&body));
-        };
+    /// The denial of the request of this id, if it is still at hand, with the rule that comes closest.
+    pub(crate) fn denied_of(&self, id: &str) -> Option<Value> {
+        let denials = self.denials.lock();
+        let denied = denials.iter().find(|denied| denied.id == id)?;
         Some(json!({
             "request": denied.request,
             "id": denied.id,
@@ -140,6 +131,11 @@ impl Decisions {
             "version": denied.version,
             "unix_ms": denied.unix_s.saturating_mul(1000),
         }))
+    }
+
+    /// What was recorded about the request of this id, if it is still at hand.
+    pub(crate) fn recorded(&self, id: &str) -> Option<Value> {
+        told(&self.sink.as_ref()?.recent(id)?)
     }
 
     /// What the keeper of records says of itself; null without one.
@@ -385,14 +381,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_decided_is_told_from_the_records_or_else_from_the_last_denials() {
+    fn what_was_decided_is_told_from_the_records_and_from_the_last_denials() {
         let sink: Arc<dyn Sink> = Arc::new(Kept {
             level: Level::All,
             is_closed: false,
             lines: Mutex::default(),
         });
         let decisions = Decisions::new(Some(sink));
-        let why = decisions.why("1").unwrap();
+        let why = decisions.recorded("1").unwrap();
         assert_eq!(why["request"], "GET http://erp.virtual:80/a");
         assert_eq!(
             (&why["outcome"], &why["rule"]),
@@ -403,11 +399,16 @@ mod tests {
             (&json!("app"), &json!(5))
         );
         ask(&decisions, "/b").unwrap();
-        let why = decisions.why(&RequestId([1; 16]).to_string()).unwrap();
+        let why = decisions
+            .denied_of(&RequestId([1; 16]).to_string())
+            .unwrap();
         assert_eq!(
             (&why["outcome"], &why["reason"]),
             (&json!("denied"), &json!("resource-denied"))
         );
-        assert_eq!(decisions.why("2"), None);
+        assert_eq!(
+            (decisions.recorded("2"), decisions.denied_of("2")),
+            (None, None)
+        );
     }
 }

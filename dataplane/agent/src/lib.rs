@@ -22,6 +22,7 @@ mod status;
 mod subscription;
 #[cfg(test)]
 mod test_world;
+mod trace;
 mod tunnels;
 
 pub use run::{Addresses, Agent, StartError};

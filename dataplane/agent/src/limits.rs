@@ -73,3 +73,15 @@ pub(crate) const WINDOW_BUDGET_BYTES: usize = 256 << 20;
 /// Keys whose signature under pushed rules counts. Default 16: two control planes that change their keys
 /// have four. 40 bytes each.
 pub(crate) const SIGNING_KEYS_MAX: usize = 16;
+
+/// Granted requests without a whole answer that a shard remembers for `why`. Default 1024 x about 500 bytes, with the
+/// longest texts 2.2 KiB: 2.2 MiB. Callers get the id of a refusal, and ask within minutes.
+pub(crate) const FAILURES_KEPT: usize = 1024;
+
+/// Answered requests that a shard remembers for `why`. Default 4096 x about 500 bytes, with the longest texts 1.7 KiB:
+/// 7 MiB. A second of a busy shard; what must be known longer is recorded.
+pub(crate) const ANSWERS_KEPT: usize = 4096;
+
+/// Bytes of a path, a name or a failure that are remembered of one request. Default 512: longer ones are told as far
+/// as that.
+pub(crate) const TOLD_BYTES_MAX: usize = 512;

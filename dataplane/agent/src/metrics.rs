@@ -124,7 +124,7 @@ pub(crate) enum Outcome {
 impl Outcome {
     const ALL: [Self; 4] = [Self::Answered, Self::Refused, Self::Broken, Self::Withdrawn];
 
-    const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Answered => "answered",
             Self::Refused => "refused",

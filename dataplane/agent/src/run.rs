@@ -33,6 +33,7 @@ use crate::signers::Signers;
 use crate::snapshot_store::{Folder, Store};
 use crate::status::Status;
 use crate::subscription::{Intake, last_good};
+use crate::trace::Traces;
 use crate::tunnels::{self, Board};
 
 /// A running agent.
@@ -274,6 +275,7 @@ pub(crate) fn share(
         resolver,
         in_force: ArcSwapOption::empty(),
         decisions: Decisions::new(sink),
+        traces: Traces::new(mailboxes.len()),
         board: Board::default(),
         labels: SystemLabels::default(),
         mailboxes,

@@ -25,7 +25,7 @@ use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
 
 use crate::backend::Backend;
-use crate::backend::dial::{Dialled, dial};
+use crate::backend::dial::{DialError, Dialled, dial};
 use crate::backend::pool::Pool;
 use crate::decisions::Decisions;
 use crate::enforce::InForce;
@@ -34,6 +34,7 @@ use crate::live::Live;
 use crate::metrics::{Counters, SystemLabels};
 use crate::serve::Asked;
 use crate::settings::{BackendSettings, Gateway, TunnelCount};
+use crate::trace::Traces;
 use crate::tunnels::{self, Board};
 
 /// What all shards of the process share. Nothing in it is on the byte path.
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) resolver: Resolver,
     pub(crate) in_force: ArcSwapOption<InForce>,
     pub(crate) decisions: Decisions,
+    pub(crate) traces: Traces,
     pub(crate) board: Board,
     pub(crate) labels: SystemLabels,
     pub(crate) mailboxes: Vec<Sender<Message>>,
@@ -135,26 +137,27 @@ impl Shard {
     /// Connects to what `permit` names, and counts.
     ///
     /// # Errors
-    /// The refusal to answer with; what was said on the way goes to the log.
+    /// The refusal to answer with, and what was said on the way.
     pub(crate) async fn dial(
         &self,
         permit: &Permit,
         in_force: &InForce,
         id: RequestId,
-    ) -> Result<Dialled, Refusal> {
-        let failed = |refusal: Refusal, detail: &str| {
+    ) -> Result<Dialled, DialError> {
+        let failed = |error: DialError| {
+            let (refusal, detail) = (error.refusal, &error.detail);
             Counters::dial_failed(refusal.reason());
             let told = format!("{}: {}: {detail}", permit.system_name(), refusal.reason());
             self.shared
                 .journal
                 .record("backend", &told, clock::unix_now());
             tracing::debug!(%id, system = permit.system_name(), reason = refusal.reason(), detail, "backend not reached");
-            refusal
+            error
         };
         let anchors = in_force
             .trust
             .of(permit)
-            .map_err(|why| failed(Refusal::BackendTls, why))?;
+            .map_err(|why| failed(DialError::new(Refusal::BackendTls, why)))?;
         let limit = self.shared.backend.connect_timeout;
         let mut outcome = dial(permit, anchors, &self.shared.resolver, limit).await;
         if outcome.as_ref().is_err_and(|error| error.exhausted) && self.pool.kept() > 0 {
@@ -174,7 +177,7 @@ impl Shard {
                         "no descriptors left for backends; raise the limit"
                     );
                 }
-                Err(failed(error.refusal, &error.detail))
+                Err(failed(error))
             }
         }
     }

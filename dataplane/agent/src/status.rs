@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use adit_policy::OwnedRequest;
-use adit_proto::connect::RequestId;
+use adit_proto::control::why_of;
 use adit_runtime::admin::{AdminRequest, AdminResponse, BoxFuture, Node};
 use adit_runtime::clock;
 use serde::Deserialize;
@@ -142,20 +142,24 @@ impl Status {
         if !matches!(request.method.as_str(), "GET" | "HEAD") {
             return AdminResponse::method_not_allowed("GET, HEAD");
         }
-        let Some(id) = request
-            .query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("id="))
-            .filter(|id| id.parse::<RequestId>().is_ok())
-        else {
-            return AdminResponse::text(400, "ask with ?id=<request id>, 32 hexadecimal digits\n");
+        let id = match why_of(&request.query) {
+            Ok(id) => id,
+            Err(error) => return AdminResponse::text(400, format!("{error}\n")),
         };
-        match self.shared.decisions.why(id) {
+        let shared = &self.shared;
+        let granted = || shared.traces.why(id, &shared.subaccount);
+        // Of a granted one its record tells less.
+        let recorded = || shared.decisions.recorded(&id.to_string());
+        match shared
+            .decisions
+            .denied_of(&id.to_string())
+            .or_else(granted)
+            .or_else(recorded)
+        {
             Some(why) => AdminResponse::json(200, &why),
             None => AdminResponse::text(
                 404,
-                "nothing is at hand about this request; grants are only with audit.level \"all\", and older ones \
-                 `adit audit query` may find\n",
+                "nothing is at hand about this request; what was recorded, `adit audit query` may find\n",
             ),
         }
     }

@@ -9,6 +9,7 @@ mod control;
 mod directory;
 mod door;
 mod expiry;
+mod limits;
 mod listen;
 pub mod metrics;
 mod refuse;
@@ -16,6 +17,7 @@ mod run;
 mod settings;
 mod shard;
 mod status;
+mod trace;
 mod tunnels;
 
 pub use run::{Addresses, Gateway, StartError};

@@ -5,15 +5,46 @@ use adit_proto::connect::RequestId;
 use adit_proto::http;
 use adit_proto::refusal::Refusal;
 
-/// What the caller asked for, as far as it is his own words.
-#[derive(Clone, Copy, Debug, Default)]
+use crate::trace::{Steps, Wanted};
+
+/// What the caller asked for, as far as it is his own words, and how far it has come.
+#[derive(Debug, Default)]
 pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a str,
     pub(crate) host: &'a str,
     pub(crate) port: u16,
     pub(crate) path: &'a str,
     pub(crate) subaccount: &'a str,
     pub(crate) location: &'a str,
-    pub(crate) head_only: bool,
+    pub(crate) steps: Steps,
+}
+
+impl Asked<'_> {
+    /// Which door it came by.
+    pub(crate) fn door(&self) -> &'static str {
+        if self.method == "CONNECT" {
+            "connect"
+        } else {
+            "http"
+        }
+    }
+
+    /// Its answer has no body (RFC 9110, section 9.3.2).
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
+    /// As `why` tells it.
+    pub(crate) fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            door: self.door(),
+            method: self.method,
+            host: self.host,
+            port: self.port,
+            path: self.path,
+            location: self.location,
+        }
+    }
 }
 
 #[expect(
@@ -48,7 +79,7 @@ pub(crate) fn page(
         &text(refusal, asked),
         id,
         keep_alive,
-        asked.head_only,
+        asked.is_head(),
     );
     out
 }

@@ -29,6 +29,7 @@ use crate::metrics::FAMILIES;
 use crate::settings::{KeySource, SOFTWARE, Settings};
 use crate::shard::{Message, Shard, Shared};
 use crate::status::Status;
+use crate::trace::Traces;
 use crate::{listen, tunnels};
 
 /// A running gateway.
@@ -137,6 +138,7 @@ impl Gateway {
             verifier: ArcSwap::from_pointee(settings.verifier),
             keys_version: AtomicU64::new(0),
             directory: Directory::default(),
+            traces: Traces::new(mailboxes.len()),
             mailboxes,
             connections: AtomicUsize::new(0),
             drain: Drain::new(),

@@ -24,6 +24,7 @@ use foldhash::fast::RandomState;
 use crate::directory::{Directory, Entry};
 use crate::metrics::Counters;
 use crate::settings::Limits;
+use crate::trace::Traces;
 use crate::{expiry, listen, tunnels};
 
 /// What all shards of the process share. Nothing in it is on the byte path.
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) drain: Drain,
     pub(crate) drain_limit: Duration,
     pub(crate) journal: Arc<Journal>,
+    pub(crate) traces: Traces,
     pub(crate) choice: Choice,
     pub(crate) control: Option<Arc<Subscription>>,
 }

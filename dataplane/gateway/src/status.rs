@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use adit_runtime::admin::Node;
+use adit_proto::control::why_of;
+use adit_runtime::admin::{AdminRequest, AdminResponse, BoxFuture, Node};
 use adit_runtime::clock;
 use serde_json::{Value, json};
 
@@ -56,6 +57,34 @@ impl Node for Status {
             Err(vec!["draining".to_owned()])
         }
     }
+
+    fn paths(&self) -> &[&'static str] {
+        &[WHY]
+    }
+
+    fn handle(&self, request: AdminRequest) -> BoxFuture<'_, Option<AdminResponse>> {
+        let answer = (request.path == WHY).then(|| self.why(&request));
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+impl Status {
+    // Callers and paths are nobody's business but the operator's.
+    fn why(&self, request: &AdminRequest) -> AdminResponse {
+        if !request.trusted {
+            return AdminResponse::untrusted();
+        }
+        if !matches!(request.method.as_str(), "GET" | "HEAD") {
+            return AdminResponse::method_not_allowed("GET, HEAD");
+        }
+        match why_of(&request.query) {
+            Ok(id) => match self.shared.traces.why(id) {
+                Some(why) => AdminResponse::json(200, &why),
+                None => AdminResponse::text(404, "nothing is at hand about this request\n"),
+            },
+            Err(error) => AdminResponse::text(400, format!("{error}\n")),
+        }
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -66,3 +95,5 @@ fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+const WHY: &str = "/why";

@@ -13,6 +13,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::connect::RequestId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -243,6 +244,18 @@ pub struct Ask {
     /// The body.
     #[serde(default)]
     pub body: String,
+}
+
+/// The request that a question for `/why` means.
+///
+/// # Errors
+/// What should have been asked.
+pub fn why_of(query: &str) -> Result<RequestId, &'static str> {
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("id="))
+        .and_then(|id| id.parse().ok())
+        .ok_or("ask with ?id=<request id>, 32 hexadecimal digits")
 }
 
 /// What a node answers to an [`Ask`].

@@ -94,6 +94,17 @@ pub async fn ask(node: &dyn Node, request: AdminRequest) -> AdminResponse {
     }
 }
 
+/// A JSON object of those members that have a value.
+#[must_use]
+pub fn members<const N: usize>(
+    members: [(&str, Option<serde_json::Value>); N],
+) -> serde_json::Value {
+    let known = members
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    serde_json::Value::Object(known.collect())
+}
+
 /// A request for a path of the role.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

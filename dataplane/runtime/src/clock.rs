@@ -31,6 +31,12 @@ thread_local! {
     static RECENT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
+/// A span in whole microseconds.
+#[must_use]
+pub fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Seconds since 1970-01-01 UTC; 0 when the wall clock stands before that.
 #[must_use]
 pub fn unix_now() -> u64 {
@@ -44,9 +50,7 @@ pub fn unix_now() -> u64 {
 pub fn unix_micros() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |span| {
-            u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
-        })
+        .map_or(0, micros)
 }
 
 fn start() -> &'static Instant {

@@ -14,6 +14,7 @@ pub mod logging;
 pub mod mailbox;
 pub mod metrics;
 pub mod pace;
+pub mod recent;
 pub mod resolve;
 pub mod settings;
 pub mod shard;

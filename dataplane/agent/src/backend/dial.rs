@@ -37,7 +37,7 @@ pub(crate) struct DialError {
 }
 
 impl DialError {
-    fn new(refusal: Refusal, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(refusal: Refusal, detail: impl Into<String>) -> Self {
         Self {
             refusal,
             detail: detail.into(),

@@ -11,7 +11,6 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use adit_policy::{HostHeader as Told, InternalProtocol, Permit};
 use adit_proto::connect::{Request as Connect, Response};
@@ -36,6 +35,7 @@ use crate::enforce::{self, InForce};
 use crate::limits::INTERIM_MAX;
 use crate::metrics::Outcome;
 use crate::shard::Shard;
+use crate::trace::Steps;
 
 pub(super) async fn serve(
     shard: &Rc<Shard>,
@@ -52,15 +52,19 @@ pub(super) async fn serve(
     if !is_same_place || !is_server_form {
         return refuse(shard, stream, Refusal::HostMismatch).await;
     }
-    let (permit, in_force) = match enforce::judge(shard, &connect, &asked.request_of(&connect)) {
+    let request = asked.request_of(&connect);
+    let (permit, in_force) = match enforce::judge(shard, &connect, &request) {
         Ok(granted) => granted,
         Err(refusal) => return refuse(shard, stream, refusal).await,
     };
     let entered = shard.live.enter(Rc::clone(asked), permit.clone());
+    let steps = Steps::begin();
     let end = |outcome| {
         shard
             .counters
-            .ended(&shard.shared.labels, permit.system_name(), outcome)
+            .ended(&shard.shared.labels, permit.system_name(), outcome);
+        let traces = &shard.shared.traces;
+        traces.keep(shard.index, &connect, &request, &permit, &steps, outcome);
     };
 
     let granted = Granted {
@@ -72,7 +76,7 @@ pub(super) async fn serve(
         permit: &permit,
         in_force: &in_force,
         told: Cell::new(false),
-        started: clock::recent(),
+        steps: &steps,
     };
     let progress = {
         let carrying = pin!(granted.carry(pieces));
@@ -115,7 +119,7 @@ struct Granted<'a> {
     in_force: &'a Arc<InForce>,
     // The other side has heard a part of the answer.
     told: Cell<bool>,
-    started: Duration,
+    steps: &'a Steps,
 }
 
 /// Why there is no whole answer.
@@ -180,6 +184,7 @@ impl Granted<'_> {
         });
         if let Some((backend, address)) = kept {
             self.shard.counters.reused.increment(1);
+            self.steps.kept(address);
             let outcome = self
                 .exchange(backend, address, leads, &front, &mut body, pieces)
                 .await;
@@ -207,6 +212,7 @@ impl Granted<'_> {
             self.permit,
             self.in_force,
             self.connect.id,
+            self.steps,
         );
         let dialled = Box::pin(dialling).await.map_err(Trouble::Refused)?;
         let outcome = self
@@ -315,7 +321,8 @@ impl Granted<'_> {
             front.drain(..head.head_bytes.min(front.len()));
             self.say(&out, false).await?;
         };
-        let waited = clock::recent().saturating_sub(self.started);
+        let waited = clock::recent().saturating_sub(self.steps.begun());
+        self.steps.answered(head.status);
         self.shard.counters.first_byte.record(waited.as_secs_f64());
         self.begin(&mut out);
         head.write_for_gateway(&front, &rewrite, &mut out);
@@ -437,6 +444,7 @@ impl Granted<'_> {
             id = %self.connect.id, system = self.permit.system_name(), reason = refusal.reason(), detail,
             told = self.told.get(), "backend failed"
         );
+        self.steps.failed(refusal, detail);
         if self.told.get() {
             Trouble::Cut
         } else {

@@ -28,6 +28,7 @@ use crate::enforce::InForce;
 use crate::limits::OPENING_WAIT;
 use crate::live::{Entered, Judged};
 use crate::shard::Shard;
+use crate::trace::Steps;
 
 /// Serves one stream that the gateway opened.
 pub(crate) fn run(shard: Rc<Shard>, stream: Stream) -> impl Future<Output = ()> {
@@ -157,12 +158,22 @@ async fn dial(
     permit: &Permit,
     in_force: &InForce,
     id: RequestId,
+    steps: &Steps,
 ) -> Result<Dialled, Refusal> {
     copy_out(pieces);
     stream.stall(true);
     let dialled = shard.dial(permit, in_force, id).await;
     stream.stall(false);
-    dialled
+    match dialled {
+        Ok(dialled) => {
+            steps.dialled(dialled.address);
+            Ok(dialled)
+        }
+        Err(error) => {
+            steps.failed(error.refusal, &error.detail);
+            Err(error.refusal)
+        }
+    }
 }
 
 // Says no, in the gateway's grammar. The reason is from the closed list; names and addresses stay here.

@@ -20,6 +20,7 @@ use crate::enforce;
 use crate::live::Entered;
 use crate::metrics::Outcome;
 use crate::shard::Shard;
+use crate::trace::Steps;
 
 /// Judges what was asked for and dials its backend.
 ///
@@ -32,17 +33,28 @@ pub(super) async fn serve(
     asked: &Rc<Asked>,
     connect: Connect<'_>,
 ) -> Result<Box<Conversation>, Ended> {
-    let (permit, in_force) = match enforce::judge(shard, &connect, &asked.request_of(&connect)) {
+    let request = asked.request_of(&connect);
+    let (permit, in_force) = match enforce::judge(shard, &connect, &request) {
         Ok(granted) => granted,
         Err(refusal) => return Err(refuse(shard, stream, refusal).await),
     };
     let entered = shard.live.enter(Rc::clone(asked), permit.clone());
+    let steps = Steps::begin();
+    let keep = |outcome| {
+        let traces = &shard.shared.traces;
+        traces.keep(shard.index, &connect, &request, &permit, &steps, outcome);
+    };
     let dialled = {
-        let dialling = pin!(dial(shard, stream, pieces, &permit, &in_force, connect.id));
+        let dialling = dial(
+            shard, stream, pieces, &permit, &in_force, connect.id, &steps,
+        );
+        let dialling = pin!(dialling);
         while_granted(stream, &entered, dialling).await
     };
     let refusal = match dialled {
         Progress::Done(Ok(dialled)) => {
+            // What becomes of the conversation is seen when it ends, and that may be in days.
+            keep(Outcome::Answered);
             return Ok(Box::new(Conversation {
                 asked: Rc::clone(asked),
                 entered,
@@ -52,14 +64,17 @@ pub(super) async fn serve(
         }
         Progress::Done(Err(refusal)) => {
             ended(shard, &permit, Outcome::Refused);
+            keep(Outcome::Refused);
             refusal
         }
         Progress::Withdrawn => {
             ended(shard, &permit, Outcome::Withdrawn);
+            keep(Outcome::Withdrawn);
             Refusal::PermitWithdrawn
         }
         Progress::BrokenOff => {
             ended(shard, &permit, Outcome::Broken);
+            keep(Outcome::Broken);
             return Err(Ended::Broken);
         }
     };

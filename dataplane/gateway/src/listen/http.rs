@@ -24,6 +24,7 @@ use crate::door::{self, Conversation, Route};
 use crate::metrics::Counters;
 use crate::refuse::{self, Asked};
 use crate::shard::{Message, Shard};
+use crate::trace::Steps;
 
 /// Accepts connections until the drain begins.
 pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
@@ -184,10 +185,11 @@ impl Connection {
         let path = std::str::from_utf8(head.path(&input)).unwrap_or_default();
         let method = head.method(&input);
         let mut asked = Asked {
+            method,
             host: &host,
             port,
             path,
-            head_only: method == "HEAD",
+            steps: Steps::begin(),
             ..Asked::default()
         };
         let is_connect = head.target == Target::Authority;
@@ -217,6 +219,7 @@ impl Connection {
             }
         };
         let location = head.location(&input).unwrap_or_default();
+        asked.steps.called_by(&caller);
         asked.subaccount = &caller.subaccount;
         asked.location = location;
 
@@ -239,6 +242,7 @@ impl Connection {
                     .await;
             }
         };
+        asked.steps.routed_to(&entry);
         // From here on the next request may find another way.
         self.moved = false;
         let asking = Asking {
@@ -305,6 +309,8 @@ impl Connection {
         keep: bool,
     ) -> Next {
         shard.counters.refused(refusal);
+        let traces = &shard.shared.traces;
+        traces.refused(shard.index, id, &asked.steps, &asked.wanted(), refusal);
         tracing::debug!(%id, reason = refusal.reason(), host = asked.host, port = asked.port, "refused");
         let page = refuse::page(refusal, asked, id, keep);
         if self.wire.write_all(&page).await.is_err() {

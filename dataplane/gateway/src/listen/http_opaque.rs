@@ -89,6 +89,9 @@ pub(super) async fn serve(
         opened.stream.reset();
         return Next::Over;
     }
+    asked.steps.answered(0);
+    let traces = &shard.shared.traces;
+    traces.answered(shard.index, asking.id, asked.door(), &asked.steps);
     Counters::opaque("http");
     Next::Converse(Box::new(Conversation { opened, pieces }))
 }

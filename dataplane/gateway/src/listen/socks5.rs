@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use adit_proto::connect::{Protocol, Response};
+use adit_proto::connect::{Protocol, RequestId, Response};
 use adit_proto::refusal::Refusal;
 use adit_proto::socks5::{Negotiation, Step};
 use adit_relay::gather;
@@ -15,12 +15,14 @@ use adit_runtime::local::either;
 use adit_token::Caller;
 use adit_transport::listen::Listener;
 use adit_transport::socket::Leg;
-use adit_transport::{Socket, Wire};
+use adit_transport::{Link, Socket, Wire};
 
 use crate::authenticate;
+use crate::directory::Entry;
 use crate::door::{self, Conversation, Route};
 use crate::metrics::Counters;
 use crate::shard::{Message, Shard, SocksAsked};
+use crate::trace::{Steps, Wanted};
 
 /// Accepts connections until the drain begins.
 pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
@@ -147,16 +149,16 @@ async fn open(
     asked: SocksAsked,
     moved: bool,
 ) -> Option<Box<Conversation>> {
-    let route = door::route_or_wait(
-        shard,
-        &asked.caller.subaccount,
-        &asked.location,
-        moved,
-        None,
-    )
-    .await;
-    let (link, entry) = match route {
-        Route::Here(link, entry) => (link, entry),
+    let id = door::request_id();
+    let steps = Steps::begin();
+    steps.called_by(&asked.caller);
+    let subaccount = &asked.caller.subaccount;
+    let route = door::route_or_wait(shard, subaccount, &asked.location, moved, None).await;
+    let begun = match route {
+        Route::Here(link, entry) => {
+            steps.routed_to(&entry);
+            begin(shard, &link, &entry, &asked, id).await
+        }
         Route::Shard(target) => {
             if let Ok(detached) = socket.detach()
                 && let Some(mailbox) = shard.shared.mailboxes.get(target)
@@ -170,11 +172,49 @@ async fn open(
             }
             return None;
         }
-        Route::Nowhere => return refuse(shard, socket, Refusal::NoAgent).await,
+        Route::Nowhere => Err(Refusal::NoAgent),
     };
-    let id = door::request_id();
+    let traces = &shard.shared.traces;
+    let mut reply = Vec::with_capacity(16);
+    let begun = match begun {
+        Ok(begun) => begun,
+        Err(refusal) => {
+            tracing::debug!(%id, reason = refusal.reason(), "socks conversation refused");
+            shard.counters.refused(refusal);
+            traces.refused(shard.index, id, &steps, &wanted(&asked), refusal);
+            adit_proto::socks5::write_reply(refusal.socks_reply(), &mut reply);
+            send_off(socket, &reply).await;
+            return None;
+        }
+    };
+    steps.answered(0);
+    adit_proto::socks5::write_reply(0, &mut reply);
+    reply.extend_from_slice(&begun.early);
+    if socket.write_all(&reply).await.is_err() {
+        traces.broken_off(shard.index, id, DOOR, &steps);
+        begun.conversation.opened.stream.reset();
+        return None;
+    }
+    traces.answered(shard.index, id, DOOR, &steps);
+    Counters::opaque("socks5");
+    Some(begun.conversation)
+}
+
+// A conversation that the agent has granted, and what its backend said at once.
+struct Begun {
+    conversation: Box<Conversation>,
+    early: Vec<u8>,
+}
+
+async fn begin(
+    shard: &Rc<Shard>,
+    link: &Rc<Link>,
+    entry: &Arc<Entry>,
+    asked: &SocksAsked,
+    id: RequestId,
+) -> Result<Begun, Refusal> {
     let mut front = Vec::with_capacity(256);
-    let encoded = door::encode(
+    door::encode(
         &mut front,
         Protocol::Tcp,
         &asked.host,
@@ -182,46 +222,39 @@ async fn open(
         &asked.caller,
         None,
         id,
-    );
-    let opened = match encoded {
-        Ok(()) => door::open(shard, &link, &entry).await,
-        Err(refusal) => Err(refusal),
-    };
-    let opened = match opened {
-        Ok(opened) => opened,
-        Err(refusal) => return refuse(shard, socket, refusal).await,
-    };
+    )?;
+    let opened = door::open(shard, link, entry).await?;
     front.extend_from_slice(&asked.early);
-    if let Err(error) = opened.stream.send_bytes(&front, false).await {
-        return refuse(shard, socket, door::lost(error)).await;
-    }
+    opened
+        .stream
+        .send_bytes(&front, false)
+        .await
+        .map_err(door::lost)?;
     let mut pieces = VecDeque::new();
     let mut answer = Vec::new();
-    let used = match gather::from_stream(&opened.stream, &mut pieces, &mut answer, Response::decode)
-        .await
-    {
-        Ok((Response::Accepted, used)) => used,
-        Ok((Response::Refused { refusal, .. }, _)) => {
-            tracing::debug!(%id, reason = refusal.reason(), "socks conversation refused");
-            return refuse(shard, socket, refusal).await;
+    match gather::from_stream(&opened.stream, &mut pieces, &mut answer, Response::decode).await {
+        Ok((Response::Accepted, used)) => {
+            answer.drain(..used.min(answer.len()));
+            Ok(Begun {
+                conversation: Box::new(Conversation { opened, pieces }),
+                early: answer,
+            })
         }
-        Err(_cut) => return refuse(shard, socket, Refusal::TunnelLost).await,
-    };
-    let mut reply = Vec::with_capacity(16);
-    adit_proto::socks5::write_reply(0, &mut reply);
-    reply.extend_from_slice(answer.get(used..).unwrap_or_default());
-    if socket.write_all(&reply).await.is_err() {
-        opened.stream.reset();
-        return None;
+        Ok((Response::Refused { refusal, .. }, _)) => Err(refusal),
+        Err(_cut) => Err(Refusal::TunnelLost),
     }
-    Counters::opaque("socks5");
-    Some(Box::new(Conversation { opened, pieces }))
 }
 
-async fn refuse(shard: &Shard, socket: &Socket, refusal: Refusal) -> Option<Box<Conversation>> {
-    shard.counters.refused(refusal);
-    let mut reply = Vec::with_capacity(16);
-    adit_proto::socks5::write_reply(refusal.socks_reply(), &mut reply);
-    send_off(socket, &reply).await;
-    None
+fn wanted(asked: &SocksAsked) -> Wanted<'_> {
+    Wanted {
+        door: DOOR,
+        method: "",
+        host: &asked.host,
+        port: asked.port,
+        path: "",
+        location: &asked.location,
+    }
 }
+
+/// How `why` calls it.
+const DOOR: &str = "socks5";

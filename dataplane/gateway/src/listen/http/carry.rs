@@ -70,6 +70,7 @@ impl Connection {
         let replayable = body.is_complete();
         let started = clock::recent();
         let mut tries = std::mem::take(&mut self.tries);
+        let traces = &shard.shared.traces;
         loop {
             tries += 1;
             let attempt = match door::open(shard, &link, &entry).await {
@@ -93,6 +94,7 @@ impl Connection {
                     request_whole,
                     reusable,
                 } => {
+                    traces.answered(shard.index, asking.id, asked.door(), &asked.steps);
                     self.input = spill;
                     if request_whole && reusable && asking.keep_alive {
                         return Next::Again;
@@ -100,6 +102,7 @@ impl Connection {
                     return self.close(!request_whole).await;
                 }
                 Attempt::Gone => {
+                    traces.broken_off(shard.index, asking.id, asked.door(), &asked.steps);
                     self.wire.abort();
                     return Next::Over;
                 }
@@ -126,6 +129,7 @@ impl Connection {
                             Route::Here(next_link, next_entry) => {
                                 shard.counters.retried.increment(1);
                                 (link, entry) = (next_link, next_entry);
+                                asked.steps.routed_to(&entry);
                                 continue;
                             }
                             Route::Shard(target) => {
@@ -279,7 +283,7 @@ impl Connection {
         }
         front.drain(..used.min(front.len()));
         let (head, mut out) = loop {
-            let is_head = asked.head_only;
+            let is_head = asked.is_head();
             let head = gather::from_stream(stream, pieces, &mut front, |bytes| {
                 ResponseHead::parse(bytes, is_head, &Limits::TUNNELLED)
             })
@@ -297,6 +301,7 @@ impl Connection {
                 out.extend_from_slice(front.get(head.head_bytes..).unwrap_or_default());
                 written.set(true);
                 shard.counters.responded(101);
+                asked.steps.answered(101);
                 self.wire
                     .write_all(&out)
                     .await
@@ -319,6 +324,7 @@ impl Connection {
             .first_byte
             .record((clock::recent().saturating_sub(started)).as_secs_f64());
         shard.counters.responded(head.status);
+        asked.steps.answered(head.status);
         // An answer that overtakes its request ends the connection, and says so.
         let keep = asking.keep_alive && request_whole.get();
         let mut body = Body::new(head.framing, &Limits::RESPONSES);

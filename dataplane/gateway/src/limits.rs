@@ -1,0 +1,14 @@
+//! Bounds of the gateway that no setting changes: name, default, unit, why this number, and the memory it can cost.
+//!
+//! Limits of heads and bodies are `proto`'s, of streams the multiplexer's, of connections the settings'.
+
+/// Refused requests that a shard remembers for `why`. Default 1024 x about 400 bytes, with the longest requests 1.5 KiB:
+/// 1.5 MiB. Callers get the id of a refusal, and ask within minutes.
+pub(crate) const REFUSALS_KEPT: usize = 1024;
+
+/// Answered requests that a shard remembers for `why`. Default 4096 x about 200 bytes: 800 KiB. A second of a busy shard;
+/// what must be known longer is recorded.
+pub(crate) const ANSWERS_KEPT: usize = 4096;
+
+/// Bytes of a refused request that are remembered. Default 1024: longer ones are told as far as that.
+pub(crate) const WANTED_BYTES_MAX: usize = 1024;
