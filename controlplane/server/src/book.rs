@@ -28,7 +28,7 @@ pub(crate) struct Book {
     store: Arc<dyn Store>,
     acts: Acts,
     life: Arc<Life>,
-    compilers: Semaphore,
+    compilers: Arc<Semaphore>,
 }
 
 /// Which version is in force at a place.
@@ -81,7 +81,7 @@ impl Book {
             store,
             acts,
             life,
-            compilers: Semaphore::new(COMPILERS_MAX),
+            compilers: Arc::new(Semaphore::new(COMPILERS_MAX)),
         }
     }
 
@@ -528,13 +528,24 @@ impl Book {
         }))
     }
 
+    /// Turns to compile, for tests that take them.
+    #[cfg(test)]
+    pub(crate) fn compilers(&self) -> &Semaphore {
+        &self.compilers
+    }
+
     async fn compile(&self, text: String) -> Result<Compiled, Trouble> {
-        let _turn = self
-            .compilers
-            .acquire()
+        let turn = Arc::clone(&self.compilers)
+            .acquire_owned()
             .await
             .map_err(|closed| Trouble::Internal(closed.to_string()))?;
-        tokio::task::spawn_blocking(move || compile(text))
+        // The turn is the work's: whoever asked may be gone before it has ended.
+        let compiling = tokio::task::spawn_blocking(move || {
+            let compiled = compile(text);
+            drop(turn);
+            compiled
+        });
+        compiling
             .await
             .map_err(|ended| Trouble::Internal(format!("compiling ended: {ended}")))?
     }

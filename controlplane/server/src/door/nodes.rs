@@ -184,7 +184,7 @@ async fn read<T: DeserializeOwned>(
     limit: usize,
     part: &'static str,
 ) -> Result<T, Trouble> {
-    let bytes = crate::rest::bytes(body, limit, BODY_LIMIT).await?;
+    let (bytes, _room) = crate::rest::bytes(body, limit, BODY_LIMIT).await?;
     read_json(&bytes, part).map_err(|error| Trouble::Invalid(error.to_string()))
 }
 

@@ -125,7 +125,7 @@ async fn restore(
         Trouble::Invalid("adit-backup-password: the password in base64".to_owned())
     })?;
     // Seal and base64 stand around what is counted.
-    let sealed = bytes(
+    let (sealed, _room) = bytes(
         request.into_body(),
         BACKUP_BYTES_MAX + BODY_BYTES_MAX,
         RULES_LIMIT,
@@ -135,7 +135,7 @@ async fn restore(
         &parts.generations,
         &parts.life,
         &caller.by(),
-        sealed.to_vec(),
+        sealed.into(),
         password,
     )
     .await?;

@@ -147,7 +147,8 @@ async fn put(
     if kind.and_then(|kind| kind.split(';').next()).map(str::trim) != Some(adit_api::RULES_TYPE) {
         return Err(Trouble::MediaType(adit_api::RULES_TYPE));
     }
-    let body = bytes(request.into_body(), RULES_BYTES_MAX, RULES_LIMIT).await?;
+    // Until they are compiled and stored they are as large as they came.
+    let (body, _room) = bytes(request.into_body(), RULES_BYTES_MAX, RULES_LIMIT).await?;
     let text = String::from_utf8(body.into()).map_err(|error| {
         Trouble::Invalid(format!("the rules are not UTF-8: {}", error.utf8_error()))
     })?;

@@ -17,6 +17,7 @@ use crate::test_world::world;
 struct Desk {
     _folder: tempfile::TempDir,
     routes: TowerToHyperService<Router>,
+    parts: Arc<Parts>,
     token: String,
 }
 
@@ -33,12 +34,24 @@ impl Desk {
         let token = parts.members.set_up(first, source, "").await.unwrap().token;
         Self {
             _folder: folder,
-            routes: TowerToHyperService::new(routes(parts)),
+            routes: TowerToHyperService::new(routes(Arc::clone(&parts))),
+            parts,
             token,
         }
     }
 
     async fn ask(&self, method: &str, path: &str, body: impl Into<Bytes>) -> (u16, String) {
+        let (status, _, body) = self.answer(method, path, body).await;
+        (status, body)
+    }
+
+    /// Status, media type, body.
+    async fn answer(
+        &self,
+        method: &str,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> (u16, String, String) {
         let connection = crate::door::Connection {
             source: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
             leaf: None,
@@ -58,8 +71,10 @@ impl Desk {
             .unwrap();
         let answer = self.routes.call(request).await.unwrap();
         let status = answer.status().as_u16();
+        let kind = answer.headers().get(CONTENT_TYPE);
+        let kind = kind.map_or("", |kind| kind.to_str().unwrap()).to_owned();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
-        (status, String::from_utf8(body.to_vec()).unwrap())
+        (status, kind, String::from_utf8(body.to_vec()).unwrap())
     }
 }
 
@@ -142,4 +157,19 @@ async fn json_of_body_bytes_max_is_read_of_strangers_open_body_bytes_max_and_one
         }
         assert_eq!(answers, [done, 413], "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_wait_to_be_compiled_still_take_their_room() {
+    let desk = Desk::open().await;
+    let compilers = u32::try_from(crate::limits::COMPILERS_MAX).unwrap();
+    let turns = desk.parts.book.compilers().acquire_many(compilers).await;
+    let rules = vec![b'#'; 4 * 1024 * 1024];
+    let mut put = std::pin::pin!(desk.ask("PUT", "/api/v1/subaccounts/acme/rules", rules));
+    let moment = std::time::Duration::from_millis(200);
+    let early = tokio::time::timeout(moment, put.as_mut()).await;
+    assert!(early.is_err(), "{early:?}");
+    assert!(wire::bytes_held() >= 4 * 1024 * 1024);
+    drop(turns);
+    assert_eq!(put.await.0, 200);
 }

@@ -47,15 +47,34 @@ pub(crate) async fn json<T: DeserializeOwned>(
     if kind.split(';').next().map(str::trim) != Some("application/json") {
         return Err(Trouble::MediaType("application/json"));
     }
-    let bytes = bytes(request.into_body(), limit, BODY_LIMIT).await?;
+    let (bytes, _room) = bytes(request.into_body(), limit, BODY_LIMIT).await?;
     serde_json::from_slice(&bytes).map_err(|error| Trouble::Invalid(error.to_string()))
+}
+
+/// The room that the bytes of a body take: given back when this is dropped, so whoever works with the bytes keeps it.
+#[derive(Debug)]
+pub(crate) struct Room {
+    _pieces: Vec<SemaphorePermit<'static>>,
 }
 
 /// Reads a body of at most `limit` bytes, that must have come within `time`.
 ///
 /// # Errors
-/// It is longer, was cut, or came too slowly; or too many bytes are being read already.
-pub(crate) async fn bytes(mut body: Body, limit: usize, time: Duration) -> Result<Bytes, Trouble> {
+/// It is longer, was cut, or came too slowly; or too many bytes are being read or worked with already.
+pub(crate) async fn bytes(
+    body: Body,
+    limit: usize,
+    time: Duration,
+) -> Result<(Bytes, Room), Trouble> {
+    bytes_within(&ROOM, body, limit, time).await
+}
+
+async fn bytes_within(
+    rooms: &'static Semaphore,
+    mut body: Body,
+    limit: usize,
+    time: Duration,
+) -> Result<(Bytes, Room), Trouble> {
     let deadline = Instant::now() + time;
     let mut read = BytesMut::new();
     let mut room: Vec<SemaphorePermit<'static>> = Vec::new();
@@ -64,7 +83,7 @@ pub(crate) async fn bytes(mut body: Body, limit: usize, time: Duration) -> Resul
             .await
             .map_err(|_elapsed| Trouble::Slow)?;
         let Some(frame) = frame else {
-            return Ok(read.freeze());
+            return Ok((read.freeze(), Room { _pieces: room }));
         };
         let frame = frame.map_err(|_cut| Trouble::Invalid("the body ended early".to_owned()))?;
         let Ok(data) = frame.into_data() else {
@@ -76,7 +95,7 @@ pub(crate) async fn bytes(mut body: Body, limit: usize, time: Duration) -> Resul
         }
         while room.len() * ROOM_BYTES < wanted {
             // Nobody waits for room while holding some, so nobody waits for ever.
-            room.push(ROOM.try_acquire().map_err(|_none_left| Trouble::Busy)?);
+            room.push(rooms.try_acquire().map_err(|_none_left| Trouble::Busy)?);
         }
         read.extend_from_slice(&data);
     }
@@ -84,7 +103,17 @@ pub(crate) async fn bytes(mut body: Body, limit: usize, time: Duration) -> Resul
 
 /// Bodies are held whole, so all of them together are bounded, in pieces of this size.
 const ROOM_BYTES: usize = 64 * 1024;
-static ROOM: Semaphore = Semaphore::const_new(BODIES_BYTES_MAX / ROOM_BYTES);
+static ROOM: Semaphore = rooms();
+
+const fn rooms() -> Semaphore {
+    Semaphore::const_new(BODIES_BYTES_MAX / ROOM_BYTES)
+}
+
+/// Bytes of bodies that are held at the moment, in whole pieces.
+#[cfg(test)]
+pub(super) fn bytes_held() -> usize {
+    BODIES_BYTES_MAX - ROOM.available_permits() * ROOM_BYTES
+}
 
 /// A query.
 #[derive(Clone, Copy, Debug)]
@@ -242,9 +271,8 @@ mod tests {
         request
     }
 
-    // One test, since all bodies of a process share their room.
     #[tokio::test(start_paused = true)]
-    async fn a_body_may_take_so_long_and_all_of_them_may_have_so_many_bytes() {
+    async fn a_body_may_take_so_long_and_not_longer() {
         // A JSON body.
         for (late, is_read) in [(BODY_LIMIT - MOMENT, true), (BODY_LIMIT + MOMENT, false)] {
             let (sender, body) = coming();
@@ -283,31 +311,45 @@ mod tests {
         tokio::time::advance(RULES_LIMIT - MOMENT).await;
         sender.send(Bytes::from_static(b"rules")).unwrap();
         drop(sender);
-        assert_eq!(&*reading.await.unwrap().unwrap(), b"rules");
+        assert_eq!(&*reading.await.unwrap().unwrap().0, b"rules");
+    }
+
+    #[tokio::test]
+    async fn all_bodies_may_have_so_many_bytes_until_nobody_works_with_them_any_more() {
+        // Of this test alone: other bodies of the process have theirs.
+        static ROOM: Semaphore = rooms();
+        let bytes = async |body, limit| bytes_within(&ROOM, body, limit, BODY_LIMIT).await;
+        let whole = || ROOM.available_permits() * ROOM_BYTES == BODIES_BYTES_MAX;
 
         // Rules of the largest size, and of one byte more.
         for (size, is_read) in [(RULES_BYTES_MAX, true), (RULES_BYTES_MAX + 1, false)] {
-            let read = bytes(Body::from(vec![b'#'; size]), RULES_BYTES_MAX, RULES_LIMIT).await;
+            let read = bytes(Body::from(vec![b'#'; size]), RULES_BYTES_MAX).await;
             match read {
-                Ok(read) => assert!(is_read && read.len() == size),
+                Ok((read, _room)) => assert!(is_read && read.len() == size),
                 Err(Trouble::TooLarge { limit }) => assert!(!is_read && limit < size),
                 Err(other) => panic!("{other:?}"),
             }
         }
 
         // Nothing of those is held any more.
-        assert_eq!(ROOM.available_permits() * ROOM_BYTES, BODIES_BYTES_MAX);
+        assert!(whole());
         let taken = u32::try_from(BODIES_BYTES_MAX / ROOM_BYTES - 2).unwrap();
         let others = ROOM.try_acquire_many(taken).unwrap();
         let last = vec![0; 2 * ROOM_BYTES];
-        let read = bytes(Body::from(last.clone()), usize::MAX, BODY_LIMIT).await;
-        assert_eq!(read.unwrap().len(), 2 * ROOM_BYTES);
+        let (read, room) = bytes(Body::from(last.clone()), usize::MAX).await.unwrap();
+        assert_eq!(read.len(), 2 * ROOM_BYTES);
+        // Read, and still somebody's.
+        let busy = bytes(Body::from(vec![0]), usize::MAX).await;
+        assert!(matches!(busy, Err(Trouble::Busy)), "{busy:?}");
+        drop(room);
         let more = [last, vec![0]].concat();
-        let busy = bytes(Body::from(more.clone()), usize::MAX, BODY_LIMIT).await;
+        let busy = bytes(Body::from(more.clone()), usize::MAX).await;
         assert!(matches!(busy, Err(Trouble::Busy)), "{busy:?}");
         drop(others);
-        let read = bytes(Body::from(more), usize::MAX, BODY_LIMIT).await;
-        assert_eq!(read.unwrap().len(), 2 * ROOM_BYTES + 1);
+        let (read, room) = bytes(Body::from(more), usize::MAX).await.unwrap();
+        assert_eq!(read.len(), 2 * ROOM_BYTES + 1);
+        drop(room);
+        assert!(whole());
     }
 
     #[test]
