@@ -4,6 +4,7 @@
 //! with this server. What rules there are is the book's, whose certificates count the register's.
 
 mod follow;
+mod frames;
 mod live;
 mod questions;
 mod subscription;
@@ -35,11 +36,14 @@ use crate::metrics;
 use crate::place::{NodeId, Place};
 use crate::register::Register;
 use crate::scan;
-use crate::secret::{hex, random_name};
+use crate::secret::random_name;
 use crate::trouble::Trouble;
 
+pub(crate) use frames::Pushed;
 pub(crate) use live::Live;
 pub(crate) use subscription::Subscription;
+
+use frames::Frames;
 
 /// All subscriptions of this server.
 #[derive(Debug)]
@@ -51,32 +55,12 @@ pub(crate) struct Hub {
     life: Arc<Life>,
     server: String,
     subscriptions: Mutex<HashMap<NodeId, Arc<Subscription>>>,
-    frames: Mutex<Frames>,
+    frames: Frames,
     live: live::Board,
     questions: questions::Questions,
     /// Places whose nodes are to be looked at once more.
     owed: Mutex<BTreeSet<Place>>,
 }
-
-/// Documents as the events that carry them: nodes of a place share the bytes.
-#[derive(Debug, Default)]
-struct Frames {
-    by_version: HashMap<(Place, u64), Pushed>,
-    bytes: usize,
-}
-
-/// A document on its way to nodes.
-#[derive(Clone, Debug)]
-pub(crate) struct Pushed {
-    pub(crate) version: u64,
-    /// SHA-256 of the document, by which a node refuses it.
-    pub(crate) sha256: String,
-    /// The whole event.
-    pub(crate) frame: Bytes,
-}
-
-/// Bytes of documents that are held for nodes to come. 256 MiB.
-const FRAMES_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 impl Hub {
     pub(crate) fn new(
@@ -98,7 +82,7 @@ impl Hub {
             life,
             server,
             subscriptions: Mutex::default(),
-            frames: Mutex::default(),
+            frames: Frames::default(),
         })
     }
 
@@ -329,21 +313,11 @@ impl Hub {
 
     /// A version on its way. Its signature is checked before any node sees it.
     async fn pushed(&self, place: &Place, version: u64) -> Result<Pushed, Trouble> {
-        let key = (place.clone(), version);
-        if let Some(known) = self.frames.lock().by_version.get(&key) {
-            return Ok(known.clone());
-        }
-        let document = self.book.signed(place, version).await?;
-        let sha256 = hex(ring::digest::digest(&ring::digest::SHA256, &document).as_ref());
-        let mut frame = Vec::with_capacity(document.len() + adit_proto::control::EVENT_HEAD_BYTES);
-        Event::Push(document.to_vec()).encode(&mut frame);
-        let pushed = Pushed {
-            version,
-            sha256,
-            frame: frame.into(),
+        let load = async || {
+            let document = self.book.signed(place, version).await?;
+            Ok(Pushed::new(version, &document))
         };
-        self.frames.lock().keep(key, pushed.clone());
-        Ok(pushed)
+        self.frames.get(place, version, load).await
     }
 
     /// The nodes of a place are brought what is new there. Whether all could be.
@@ -356,7 +330,7 @@ impl Hub {
                 .collect()
         };
         if subscriptions.is_empty() {
-            self.frames.lock().forget(place, None);
+            self.frames.forget(place, None);
             return true;
         }
         let current = match self.book.current(place).await {
@@ -364,7 +338,7 @@ impl Hub {
             Ok(None) => return true,
             Err(trouble) => return later(place, &trouble),
         };
-        self.frames.lock().forget(place, Some(&current.head));
+        self.frames.forget(place, Some(&current.head));
         for subscription in subscriptions {
             if let Err(trouble) = self
                 .bring_version(&subscription, place, &current.head)
@@ -387,7 +361,7 @@ impl Hub {
 
     /// Who signs has changed: what was refused for its signature may count now, and frames of the old key do not.
     fn sign_anew(&self) {
-        *self.frames.lock() = Frames::default();
+        self.frames.clear();
         for subscription in self.subscriptions.lock().values() {
             subscription.forget_refused();
         }
@@ -483,40 +457,6 @@ impl Hub {
                 }
             }
         }
-    }
-}
-
-impl Frames {
-    fn keep(&mut self, key: (Place, u64), pushed: Pushed) {
-        if self.bytes + pushed.frame.len() > FRAMES_BYTES_MAX {
-            self.by_version.clear();
-            self.bytes = 0;
-        }
-        self.bytes += pushed.frame.len();
-        if let Some(old) = self.by_version.insert(key, pushed) {
-            self.bytes = self.bytes.saturating_sub(old.frame.len());
-        }
-    }
-
-    /// Drops what no node of a place can want any more.
-    fn forget(&mut self, place: &Place, head: Option<&Head>) {
-        let wanted = |version: u64| {
-            head.is_some_and(|head| {
-                head.version == version
-                    || head
-                        .canary
-                        .as_ref()
-                        .is_some_and(|canary| canary.version == version)
-            })
-        };
-        let bytes = &mut self.bytes;
-        self.by_version.retain(|(of, version), pushed| {
-            let stays = of != place || wanted(*version);
-            if !stays {
-                *bytes = bytes.saturating_sub(pushed.frame.len());
-            }
-            stays
-        });
     }
 }
 
