@@ -453,17 +453,31 @@ impl Book {
             found
                 .ok_or_else(|| Trouble::Invalid(format!("the backup is damaged: {key} is missing")))
         };
-        // What was on trial is over with the epoch; with nothing before it, nothing is allowed.
-        let (text, mut meta) = match head.version {
-            0 => return Ok(Vec::new()),
-            version => {
+        let known = |version| -> Result<Version, Trouble> {
+            let key = keys::meta(&place, version);
+            Ok(keys::read(&key, find(key.clone())?)?)
+        };
+        // What was on trial is over with the epoch; with nothing before it, nothing is allowed. That too is a version:
+        // an agent that had the trial would keep it otherwise.
+        let (text, mut meta) = match (head.version, &head.canary) {
+            (0, canary) => {
+                let on_trial = canary.as_ref().map_or(head.last, |canary| canary.version);
+                let nothing = compile(String::new())?;
+                let meta = Version {
+                    sha256: nothing.sha256,
+                    systems: nothing.systems,
+                    resources: nothing.resources,
+                    message: format!("the trial of version {on_trial} ended with a restore"),
+                    ..known(on_trial)?
+                };
+                (String::new(), meta)
+            }
+            (version, _) => {
                 let document = find(keys::document(&place, version))?;
                 let (_, text) = adit_manifest::read(document).map_err(|refused| {
                     Trouble::Invalid(format!("the backup is damaged: {refused}"))
                 })?;
-                let key = keys::meta(&place, version);
-                let meta: Version = keys::read(&key, find(key.clone())?)?;
-                (text, meta)
+                (text.to_owned(), known(version)?)
             }
         };
         let now = clock::unix_s();
@@ -482,7 +496,7 @@ impl Book {
             &place.audience(),
             stamp,
             now,
-            text,
+            &text,
             &[authority.signing_key()],
         );
         let next = Head {

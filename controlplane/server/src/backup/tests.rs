@@ -440,3 +440,39 @@ async fn a_backup_may_have_so_many_bytes_and_not_one_more() {
         assert!(told, "{limit}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_version_that_was_on_trial_comes_back_as_rules_that_allow_nothing() {
+    let world = World::new(1).await;
+    let place = place("plant-1");
+    let wish = Wish {
+        text: "# on trial\n".to_owned(),
+        message: String::new(),
+        canary: Some(vec!["berlin-1".to_owned()]),
+    };
+    let book = &world.parts.book;
+    let tried = book.apply(&ada(), &place, Base::Nothing, wish).await;
+    assert!(tried.unwrap().canary);
+    let backup = backup_of(&world).await;
+    put_back(&world, &backup, PASSWORD).await.unwrap();
+    let world = started_again(&world).await;
+    let book = &world.parts.book;
+    let head = book.current(&place).await.unwrap().unwrap().head;
+    assert_eq!((head.version, head.last, &head.canary), (2, 2, &None));
+    assert_eq!(head.wanted("berlin-1"), Some(2));
+    // Signed, and of the new epoch: agents take it in place of what they have tried.
+    assert_eq!(book.text(&place, 2).await.unwrap(), "");
+    let version = book.version(&place, 2).await.unwrap();
+    let nothing = ring::digest::digest(&ring::digest::SHA256, b"");
+    assert_eq!(version.sha256, crate::secret::hex(nothing.as_ref()));
+    assert_eq!(version.epoch, world.parts.life.epoch());
+    // And a change may follow.
+    let base = Base::Revision(book.current(&place).await.unwrap().unwrap().revision);
+    let wish = Wish {
+        text: "# next\n".to_owned(),
+        message: String::new(),
+        canary: None,
+    };
+    let next = book.apply(&ada(), &place, base, wish).await.unwrap();
+    assert_eq!(next.version, 3);
+}
