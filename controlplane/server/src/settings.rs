@@ -3,6 +3,7 @@
 //! Without a file everything has a default: an embedded store in the state folder, loopback, a certificate authority of
 //! its own.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use adit_authority::{Name, TrustDomain};
+use adit_people::Grant;
 use adit_people::oidc::OidcSettings;
 use serde::Deserialize;
 
@@ -137,11 +139,29 @@ struct NodesPart {
     renew_expired: Option<String>,
 }
 
+// Spelled out: `flatten` and `deny_unknown_fields` do not go together, and a key that is not known would be silence.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct OidcPart {
+    issuer: String,
+    audience: String,
     keys: PathBuf,
-    #[serde(flatten)]
-    settings: OidcSettings,
+    leeway_s: Option<u64>,
+    name_claim: Option<String>,
+    groups_claim: Option<String>,
+    mapping: BTreeMap<String, Vec<Grant>>,
+}
+
+impl OidcPart {
+    fn settings(self) -> OidcSettings {
+        let default = OidcSettings::new(&self.issuer, &self.audience, self.mapping);
+        OidcSettings {
+            leeway_s: self.leeway_s.unwrap_or(default.leeway_s),
+            name_claim: self.name_claim.unwrap_or(default.name_claim),
+            groups_claim: self.groups_claim.unwrap_or(default.groups_claim),
+            ..default
+        }
+    }
 }
 
 impl Settings {
@@ -231,7 +251,10 @@ impl Settings {
             0,
             0..=366 * DAY,
         );
-        let oidc = file.oidc.map(|oidc| (oidc.settings, path(oidc.keys)));
+        let oidc = file.oidc.map(|oidc| {
+            let keys = path(oidc.keys.clone());
+            (oidc.settings(), keys)
+        });
 
         match (listen, trust_domain, seal, store) {
             (Some(listen), Some(trust_domain), Some(seal), Some(store))
@@ -451,6 +474,15 @@ mod tests {
                 "delete one",
             ),
             ("[oidc]\nissuer = \"x\"\n", "oidc"),
+            (
+                "[oidc]\nissuer = \"x\"\naudience = \"adit\"\nkeys = \"k\"\nname_clam = \"mail\"\n[oidc.mapping]\n",
+                "name_clam",
+            ),
+            (
+                "[oidc]\nissuer = \"x\"\naudience = \"adit\"\nkeys = \"k\"\n\
+                 mapping = { ops = [{ role = \"operator\", scope = \"all\", until = 1 }] }\n",
+                "until",
+            ),
         ] {
             let error = read(text).unwrap_err();
             assert!(
