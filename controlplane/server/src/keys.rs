@@ -19,22 +19,46 @@
 //! asks/SERVER/ID  answers/SERVER/ID           leased: questions to nodes that are connected elsewhere
 //! ```
 //!
-//! Names that come in here are checked before: letters, digits, `.`, `_`, `-`; locations are URI-safe and stand
-//! behind `=`, since the default one is empty.
+//! Names that come in here are checked before, as `UserName`, `NodeId`, `Place` or by `is_subaccount`: letters, digits,
+//! `.`, `_`, `-`; locations are URI-safe and stand behind `=`, since the default one is empty. A name that nobody has
+//! checked is no key of anything either: see `name`.
 
+use std::borrow::Cow;
+
+use adit_people::UserName;
 use adit_store::{Error, Key, Prefix, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::place::{NodeId, Place};
+use crate::secret::hex;
 
 fn key(text: String) -> Key {
-    Key::new(text).expect("names are checked before they become keys")
+    Key::new(text).expect("keys are put together of words of ours, checked types and `name`s")
 }
 
 fn prefix(text: String) -> Prefix {
-    Prefix::new(text).expect("names are checked before they become keys")
+    Prefix::new(text).expect("keys are put together of words of ours, checked types and `name`s")
 }
+
+/// A text as a part of a key: itself, if it can be one; else a name under which nothing ever is, since nobody can be
+/// called so. What somebody asks for by it is not found.
+fn name(text: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
+    let is_name = (1..=NAME_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(plain)
+        && !matches!(text, "." | "..");
+    if is_name {
+        Cow::Borrowed(text)
+    } else {
+        let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        Cow::Owned(format!("%{}", hex(hash.as_ref())))
+    }
+}
+
+/// Bytes of a name as it is: of users, subaccounts, nodes and servers, of hashes and serials. The longest key, that of a
+/// document, has two of them and stays below what the store takes.
+const NAME_BYTES_MAX: usize = 128;
 
 pub(crate) fn generations() -> Prefix {
     prefix("generation/".to_owned())
@@ -99,8 +123,8 @@ pub(crate) fn users() -> Prefix {
     prefix("users/".to_owned())
 }
 
-pub(crate) fn user(name: &str) -> Key {
-    key(format!("users/{name}"))
+pub(crate) fn user(user: &UserName) -> Key {
+    key(format!("users/{user}"))
 }
 
 pub(crate) fn bearers() -> Prefix {
@@ -108,7 +132,7 @@ pub(crate) fn bearers() -> Prefix {
 }
 
 pub(crate) fn bearer(hash: &str) -> Key {
-    key(format!("bearers/{hash}"))
+    key(format!("bearers/{}", name(hash)))
 }
 
 pub(crate) fn invitations() -> Prefix {
@@ -116,7 +140,7 @@ pub(crate) fn invitations() -> Prefix {
 }
 
 pub(crate) fn invitation(hash: &str) -> Key {
-    key(format!("invitations/{hash}"))
+    key(format!("invitations/{}", name(hash)))
 }
 
 pub(crate) fn all_agents() -> Prefix {
@@ -124,7 +148,7 @@ pub(crate) fn all_agents() -> Prefix {
 }
 
 pub(crate) fn agents_of(subaccount: &str) -> Prefix {
-    prefix(format!("nodes/agent/{subaccount}/"))
+    prefix(format!("nodes/agent/{}/", name(subaccount)))
 }
 
 pub(crate) fn gateways() -> Prefix {
@@ -140,7 +164,7 @@ pub(crate) fn revoked_all() -> Prefix {
 }
 
 pub(crate) fn revoked(serial: &str) -> Key {
-    key(format!("revoked/{serial}"))
+    key(format!("revoked/{}", name(serial)))
 }
 
 pub(crate) fn heads() -> Prefix {
@@ -148,7 +172,7 @@ pub(crate) fn heads() -> Prefix {
 }
 
 pub(crate) fn heads_of(subaccount: &str) -> Prefix {
-    prefix(format!("heads/{subaccount}/"))
+    prefix(format!("heads/{}/", name(subaccount)))
 }
 
 // Apart from what a place keeps of its versions: who looks for heads need not pass all documents.
@@ -187,8 +211,8 @@ pub(crate) fn servers() -> Prefix {
     prefix("live/server/".to_owned())
 }
 
-pub(crate) fn server(name: &str) -> Key {
-    key(format!("live/server/{name}"))
+pub(crate) fn server(server: &str) -> Key {
+    key(format!("live/server/{}", name(server)))
 }
 
 pub(crate) fn live_gateways() -> Prefix {
@@ -196,7 +220,7 @@ pub(crate) fn live_gateways() -> Prefix {
 }
 
 pub(crate) fn live_agents_of(subaccount: &str) -> Prefix {
-    prefix(format!("live/node/agent/{subaccount}/"))
+    prefix(format!("live/node/agent/{}/", name(subaccount)))
 }
 
 pub(crate) fn live(id: &NodeId) -> Key {
@@ -209,19 +233,19 @@ pub(crate) fn node_of_live(key: &Key) -> Option<NodeId> {
 }
 
 pub(crate) fn asks(server: &str) -> Prefix {
-    prefix(format!("asks/{server}/"))
+    prefix(format!("asks/{}/", name(server)))
 }
 
 pub(crate) fn ask(server: &str, id: &str) -> Key {
-    key(format!("asks/{server}/{id}"))
+    key(format!("asks/{}/{}", name(server), name(id)))
 }
 
 pub(crate) fn answers(server: &str) -> Prefix {
-    prefix(format!("answers/{server}/"))
+    prefix(format!("answers/{}/", name(server)))
 }
 
 pub(crate) fn answer(server: &str, id: &str) -> Key {
-    key(format!("answers/{server}/{id}"))
+    key(format!("answers/{}/{}", name(server), name(id)))
 }
 
 /// A value as it is stored.
@@ -239,4 +263,65 @@ pub(crate) fn read<T: DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, Er
         place: key.to_string(),
         why: error.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_is_a_panic_or_anothers_key() {
+        let long = "n".repeat(NAME_BYTES_MAX + 1);
+        let texts = [
+            "",
+            ".",
+            "..",
+            "/",
+            "a/b",
+            "\0",
+            "a b",
+            "%",
+            "=",
+            "\u{e4}",
+            &long,
+            &"x".repeat(5000),
+        ];
+        for text in texts {
+            for found in [
+                agents_of(text),
+                heads_of(text),
+                live_agents_of(text),
+                asks(text),
+                answers(text),
+            ] {
+                assert!(found.as_str().contains("/%"), "{found:?}");
+            }
+            for found in [
+                bearer(text),
+                invitation(text),
+                revoked(text),
+                server(text),
+                ask(text, text),
+                answer("cp-1", text),
+            ] {
+                assert!(found.as_str().contains("/%"), "{found:?}");
+            }
+            assert_ne!(bearer(text), bearer("other/"), "{text:?}");
+        }
+        let longest = "n".repeat(NAME_BYTES_MAX);
+        for text in ["a", "...", "a.b_c-d@e+f", &longest] {
+            assert_eq!(server(text).as_str(), format!("live/server/{text}"));
+        }
+    }
+
+    #[test]
+    fn the_longest_names_make_keys_in_every_generation() {
+        let name = "n".repeat(NAME_BYTES_MAX);
+        let location = "l".repeat(adit_proto::limits::LOCATION_BYTES_MAX);
+        let place = Place::new(&name, &location).unwrap();
+        let agent = NodeId::agent(&name, &name).unwrap();
+        for key in [document(&place, u64::MAX), live(&agent), ask(&name, &name)] {
+            of_generation(u64::MAX, &key).unwrap();
+        }
+    }
 }

@@ -123,7 +123,7 @@ impl Members {
             vec![Grant::all(Role::Administrator)],
             clock::unix_s(),
         );
-        let user_key = keys::user(name.as_str());
+        let user_key = keys::user(&name);
         let txn = Txn::new()
             .at(key.clone(), entry.revision)
             .delete(key)
@@ -203,7 +203,7 @@ impl Members {
         let name = user_name(&wish.name)?;
         let hash = self.hash(wish.password, name.clone()).await?;
         let user = User::new(name.clone(), Some(hash), grants, clock::unix_s());
-        let key = keys::user(name.as_str());
+        let key = keys::user(&name);
         let txn = Txn::new().absent(key.clone()).put(key, keys::write(&user));
         let deed = deed("users-create", name.as_str(), words(&user.grants));
         match self.acts.commit(by, &deed, &txn).await {
@@ -252,7 +252,7 @@ impl Members {
             what.push("new password".to_owned());
         }
         user.changed_unix_s = now;
-        let key = keys::user(name);
+        let key = keys::user(&user.name);
         let txn = Txn::new()
             .at(key.clone(), base)
             .put(key, keys::write(&user));
@@ -276,8 +276,8 @@ impl Members {
                 "nobody takes themselves away; ask another administrator".to_owned(),
             ));
         }
-        self.writable(principal, name, base).await?;
-        let key = keys::user(name);
+        let user = self.writable(principal, name, base).await?;
+        let key = keys::user(&user.name);
         let txn = Txn::new().at(key.clone(), base).delete(key);
         self.acts
             .commit(by, &deed("users-remove", name, String::new()), &txn)
@@ -317,7 +317,7 @@ impl Members {
     }
 
     async fn user(&self, name: &UserName) -> Result<Option<(User, Revision)>, Trouble> {
-        let key = keys::user(name.as_str());
+        let key = keys::user(name);
         match self.store.get(&key).await? {
             Some(entry) => Ok(Some((
                 keys::read(&key, entry.value.as_bytes())?,

@@ -28,7 +28,7 @@ async fn user(members: &Members, name: &str) -> User {
     let name = UserName::from_str(name).unwrap();
     let grants = vec![Grant::all(Role::Administrator)];
     let user = User::new(name, None, grants, TODAY);
-    let key = keys::user(user.name.as_str());
+    let key = keys::user(&user.name);
     let txn = Txn::new().put(key, keys::write(&user));
     members.store.commit(&txn).await.unwrap();
     user

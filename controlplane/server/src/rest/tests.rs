@@ -160,6 +160,72 @@ async fn json_of_body_bytes_max_is_read_of_strangers_open_body_bytes_max_and_one
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_no_name_is_a_problem_of_the_callers_at_every_path() {
+    let desk = Desk::open().await;
+    let (_, document) = described().split_for_parts();
+    let document: serde_json::Value = serde_json::to_value(document).unwrap();
+    let long = "n".repeat(300);
+    let odd = [
+        "%2e", "%2e%2e", "%2f", "%00", &long, "", "%ff", "%20", "a%2fb",
+    ];
+    let mut asked = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        if item.get("get").is_none() || !path.contains('{') {
+            continue;
+        }
+        let parts: Vec<&str> = path.split('/').collect();
+        let places: Vec<usize> = (0..parts.len())
+            .filter(|at| parts[*at].starts_with('{'))
+            .collect();
+        for text in odd {
+            // Each name by itself beside good ones, and all of them.
+            let alone = places.iter().map(|place| vec![*place]);
+            for strange in alone.chain([places.clone()]) {
+                let filled: Vec<&str> = (0..parts.len())
+                    .map(|at| match parts[at] {
+                        _ if strange.contains(&at) => text,
+                        "{version}" => "1",
+                        "{request}" => "00ff",
+                        name if name.starts_with('{') => "acme",
+                        plain => plain,
+                    })
+                    .collect();
+                let path = filled.join("/");
+                let (status, kind, body) = desk.answer("GET", &path, "").await;
+                assert!((400..500).contains(&status), "{path}: {status} {body}");
+                assert_eq!(kind, adit_api::PROBLEM_TYPE, "{path}: {body}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 100, "{asked}");
+    // As bodies and queries have them.
+    for (method, path, body) in [
+        ("GET", "/api/v1/users?after=users/..", String::new()),
+        (
+            "GET",
+            "/api/v1/subaccounts/acme/rules?location=%2e%2e%2fx",
+            String::new(),
+        ),
+        (
+            "POST",
+            "/api/v1/users",
+            format!(r#"{{"name":"..","password":"{long}","grants":[]}}"#),
+        ),
+        (
+            "POST",
+            "/api/v1/subaccounts/acme/invitations",
+            r#"{"name":"..","location":""}"#.to_owned(),
+        ),
+    ] {
+        let (status, kind, body) = desk.answer(method, path, body).await;
+        assert!((400..500).contains(&status), "{path}: {status} {body}");
+        assert_eq!(kind, adit_api::PROBLEM_TYPE, "{path}: {body}");
+    }
+    assert_eq!(desk.ask("GET", "/api/v1/whoami", "").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rules_that_wait_to_be_compiled_still_take_their_room() {
     let desk = Desk::open().await;
     let compilers = u32::try_from(crate::limits::COMPILERS_MAX).unwrap();
