@@ -88,6 +88,16 @@ pub const FAILURES_REMEMBERED: Duration = Duration::from_secs(15 * 60);
 /// 10,000: a guesser has to fail for each of them. Worst-case memory: 10,000 x 160 B = 1.6 MB.
 pub const THROTTLED_MAX: usize = 10_000;
 
+/// Largest document in which an issuer says where its keys are, in bytes.
+///
+/// 64 KiB: those of the large providers have 2 to 6 KiB. Worst-case memory: that, once for each issuer.
+pub const DISCOVERY_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest address of an issuer's keys, in bytes.
+///
+/// 2 KiB: fits every head. Worst-case memory: that, once for each issuer.
+pub const URL_BYTES_MAX: usize = 2048;
+
 const _: () = assert!(
     PASSWORD_BYTES_MIN <= PASSWORD_BYTES_MAX,
     "there are passwords to choose from"

@@ -1,16 +1,20 @@
 //! People of an OIDC issuer: a verified token's groups become grants.
 //!
-//! Verifying is left to `token`, fetching the issuer's keys to the server. Nobody is made from a group that the
+//! Verifying is left to `token`, fetching the issuer's keys from where `discovery` says to the server. Nobody is made from a group that the
 //! settings do not name.
+
+mod discovery;
 
 use core::fmt;
 use std::collections::BTreeMap;
 
-use adit_token::{Algorithm, Claims, KeySet, Settings, TokenError};
+use adit_token::{Algorithm, Claims, KeySet, Settings, SignatureProblem, TokenError};
 use serde::Deserialize;
 
 use crate::principal::{How, Principal};
 use crate::role::{BadGrant, Grant};
+
+pub use discovery::{BadDiscovery, Url, document_of, keys_of};
 
 /// Which tokens count, and what their groups are worth.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -65,6 +69,19 @@ pub enum Refused {
     NoGrant,
     /// What the token's groups are worth is no list of grants: too many, or `mapping` names a subaccount wrongly.
     Grants(BadGrant),
+}
+
+impl Refused {
+    /// Whether the token may count with newer keys: it names a key that is not among those, or none fits.
+    #[must_use]
+    pub const fn wants_newer_keys(&self) -> bool {
+        matches!(
+            self,
+            Self::Token(TokenError::Signature(
+                SignatureProblem::UnknownKey(_) | SignatureProblem::NoKey(_)
+            ))
+        )
+    }
 }
 
 /// Says who `token` is, verified with `keys` at `unix_now`. Costs one signature check, 20 to 60 us.

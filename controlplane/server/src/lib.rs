@@ -29,7 +29,7 @@ mod trouble;
 
 pub use rest::openapi;
 pub use server::{Server, StartError};
-pub use settings::{Seal, Settings, SettingsError, StoreSettings};
+pub use settings::{IssuerKeys, Seal, Settings, SettingsError, StoreSettings};
 
 /// Name and version of this program.
 pub(crate) const SOFTWARE: &str = concat!("adit ", env!("CARGO_PKG_VERSION"));

@@ -89,6 +89,30 @@ pub const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long the setup token counts. 24 hours; a restart without users makes a new one.
 pub const SETUP_LIFE: Duration = Duration::from_secs(24 * 3600);
 
+/// How long fetching an issuer's keys may take: its document, then the keys. 10 s; one fetch at a time.
+pub const KEYS_FETCH_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bytes of the head of an issuer's answer. 16 KiB, once; bodies have `adit_people::limits::DISCOVERY_BYTES_MAX` and
+/// `adit_token::limits::JWKS_BYTES_MAX`: 6 MiB in all while they are read.
+pub const KEYS_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// How often an issuer's keys are fetched. 10 minutes: providers publish a key hours before they sign with it, and what
+/// they take back counts no longer than this.
+pub const KEYS_REFRESH: Duration = Duration::from_secs(600);
+
+/// After what time a fetch that failed is tried again. 5 s; each further failure doubles it.
+pub const KEYS_RETRY_FIRST: Duration = Duration::from_secs(5);
+
+/// The longest wait after failed fetches. 5 minutes.
+pub const KEYS_RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// How long the last good keys count while none can be fetched. 24 hours: a provider's bad day, and no longer, since who
+/// keeps us from it could keep a key alive that was taken back. 80 KiB.
+pub const KEYS_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Between two fetches for tokens with a key that is not known. 10 s: a made-up token costs the provider nothing more.
+pub const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);
+
 /// Bytes of a backup before it is sealed. 192 MiB: a thousand locations with rules of 100 KiB; what comes back has to fit
 /// [`BODIES_BYTES_MAX`]. Held three times while it is made or restored: 576 MiB.
 pub const BACKUP_BYTES_MAX: usize = 192 * 1024 * 1024;

@@ -38,14 +38,14 @@ pub(crate) use bearers::Known;
 pub(crate) struct Members {
     store: Arc<dyn Store>,
     acts: Acts,
-    oidc: Option<Oidc>,
+    oidc: Option<Arc<Oidc>>,
     throttle: Mutex<Throttle>,
     hashers: Semaphore,
     begun: Instant,
 }
 
 impl Members {
-    pub(crate) fn new(store: Arc<dyn Store>, acts: Acts, oidc: Option<Oidc>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, acts: Acts, oidc: Option<Arc<Oidc>>) -> Self {
         Self {
             store,
             acts,

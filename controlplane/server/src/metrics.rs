@@ -57,6 +57,14 @@ pub const FAMILIES: &[Family] = &[
         "control_logins_refused_total",
         "Logins with a wrong name or password; a rise means guessing",
     ),
+    counter(
+        "control_issuer_keys_fetched_total",
+        "Times the identity provider's keys were fetched from it; no rise for half an hour wants a look at the next",
+    ),
+    counter(
+        "control_issuer_keys_failed_total",
+        "Fetches of the identity provider's keys that failed, by why; a rise means that its people are locked out within a day",
+    ),
 ];
 
 /// Says what each metric means, once.
@@ -111,6 +119,14 @@ pub(crate) fn requested(status: u16) {
 
 pub(crate) fn login_refused() {
     metrics::counter!("control_logins_refused_total").increment(1);
+}
+
+pub(crate) fn issuer_keys_fetched() {
+    metrics::counter!("control_issuer_keys_fetched_total").increment(1);
+}
+
+pub(crate) fn issuer_keys_failed(why: &'static str) {
+    metrics::counter!("control_issuer_keys_failed_total", "why" => why).increment(1);
 }
 
 /// Lets Prometheus read, plain HTTP.

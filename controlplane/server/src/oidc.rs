@@ -1,86 +1,89 @@
-//! People of an identity provider: its keys from a file, read anew when the file changes.
+//! People of an identity provider: a token, and the keys that confirm it.
 //!
-//! Who fetches the keys is whoever writes the file (a timer with curl, a sidecar): the server dials nobody. Which groups
-//! are worth what is `people`'s.
+//! The keys come from a file, or from the provider itself. Which groups are worth what is `people`'s.
+
+mod fetch;
+mod file;
+mod keyring;
+mod published;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use adit_people::Principal;
 use adit_people::oidc::{OidcSettings, principal};
-use adit_token::KeySet;
-use parking_lot::Mutex;
+
+use file::KeyFile;
+use published::Published;
 
 /// The provider and its keys.
 #[derive(Debug)]
 pub(crate) struct Oidc {
     settings: OidcSettings,
-    file: PathBuf,
-    read: Mutex<Read>,
+    keys: Keys,
 }
 
 #[derive(Debug)]
-struct Read {
-    keys: KeySet,
-    modified: Option<SystemTime>,
+enum Keys {
+    File(KeyFile),
+    Published(Published),
 }
 
 impl Oidc {
-    /// Reads the keys.
+    /// Keys of a file, read anew when it changes.
     ///
     /// # Errors
     /// What is wrong with the file.
-    pub(crate) fn open(settings: OidcSettings, file: PathBuf) -> Result<Self, String> {
-        let (keys, modified) = read(&file)?;
-        Ok(Self {
-            settings,
-            file,
-            read: Mutex::new(Read { keys, modified }),
-        })
+    pub(crate) fn of_file(settings: OidcSettings, file: PathBuf) -> Result<Self, String> {
+        let keys = Keys::File(KeyFile::open(file)?);
+        Ok(Self { settings, keys })
     }
 
-    /// Who a token is of.
-    pub(crate) fn principal(&self, token: &str, now: u64) -> Option<Principal> {
-        let mut read = self.read.lock();
-        let modified = modified(&self.file);
-        if modified != read.modified {
-            // A damaged file leaves the old keys; they are looked at again when it changes.
-            match self::read(&self.file) {
-                Ok((keys, at)) => *read = Read { keys, modified: at },
+    /// Keys that the issuer publishes, believed by these roots or by the machine's. [`Self::keep`] fetches them.
+    ///
+    /// # Errors
+    /// The issuer is no address, or there are no roots.
+    pub(crate) fn of_issuer(settings: OidcSettings, roots: Option<&[u8]>) -> Result<Self, String> {
+        let keys = Keys::Published(Published::new(&settings.issuer, roots)?);
+        Ok(Self { settings, keys })
+    }
+
+    /// Keeps the keys fresh, until it is dropped.
+    pub(crate) async fn keep(&self) {
+        match &self.keys {
+            Keys::File(_) => std::future::pending().await,
+            Keys::Published(keys) => keys.keep().await,
+        }
+    }
+
+    /// Who a token is of. A key that is not known yet is asked for, once in a while.
+    pub(crate) async fn principal(&self, token: &str, now: u64) -> Option<Principal> {
+        let keys = match &self.keys {
+            Keys::File(file) => Some(file.keys()),
+            Keys::Published(keys) => keys.now(),
+        };
+        let refused = match keys.map(|keys| principal(token, &keys, now, &self.settings)) {
+            Some(Ok(principal)) => return Some(principal),
+            Some(Err(why)) => Some(why),
+            None => None,
+        };
+        let wants_newer = refused.as_ref().is_none_or(|why| why.wants_newer_keys());
+        if let (true, Keys::Published(published)) = (wants_newer, &self.keys)
+            && let Some(keys) = published.newer().await
+        {
+            return match principal(token, &keys, now, &self.settings) {
+                Ok(principal) => Some(principal),
                 Err(why) => {
-                    tracing::error!(file = %self.file.display(), why, "the provider's new keys cannot be read; the old ones go on");
-                    read.modified = modified;
+                    tracing::info!(%why, "a bearer token was refused");
+                    None
                 }
-            }
+            };
         }
-        match principal(token, &read.keys, now, &self.settings) {
-            Ok(principal) => Some(principal),
-            Err(why) => {
-                tracing::info!(%why, "a bearer token was refused");
-                None
-            }
+        match refused {
+            Some(why) => tracing::info!(%why, "a bearer token was refused"),
+            None => tracing::info!("a bearer token was refused: there are no keys of the issuer"),
         }
+        None
     }
 }
-
-fn read(file: &PathBuf) -> Result<(KeySet, Option<SystemTime>), String> {
-    let modified = modified(file);
-    let length = std::fs::metadata(file)
-        .map_err(|error| error.to_string())?
-        .len();
-    if length > JWKS_BYTES_MAX {
-        return Err(format!(
-            "has {length} bytes; at most {JWKS_BYTES_MAX} are read"
-        ));
-    }
-    let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
-    let keys = KeySet::from_jwks(&bytes).map_err(|error| error.to_string())?;
-    Ok((keys, modified))
-}
-
-fn modified(file: &PathBuf) -> Option<SystemTime> {
-    std::fs::metadata(file).ok()?.modified().ok()
-}
-
-/// Bytes of a key file that are read: what the verifier takes.
-const JWKS_BYTES_MAX: u64 = 256 * 1024;

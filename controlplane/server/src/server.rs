@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use adit_authority::SealKey;
+use adit_people::oidc::OidcSettings;
 use adit_store::{Embedded, Etcd, EtcdOptions, Prefix, Store};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::net::TcpListener;
@@ -25,7 +26,7 @@ use crate::metrics;
 use crate::oidc::Oidc;
 use crate::register::{CertificatePolicy, Register};
 use crate::rest::Parts;
-use crate::settings::{Seal, Settings, StoreSettings};
+use crate::settings::{IssuerKeys, Seal, Settings, StoreSettings};
 use crate::trouble::Trouble;
 
 /// A running server.
@@ -103,14 +104,11 @@ impl Server {
         ));
         let oidc = match settings.oidc {
             None => None,
-            Some((oidc, keys)) => {
-                let place = keys.display().to_string();
-                Some(
-                    Oidc::open(oidc, keys)
-                        .map_err(|why| StartError(format!("oidc.keys: {place}: {why}")))?,
-                )
-            }
+            Some((oidc, keys)) => Some(Arc::new(issuer(oidc, keys)?)),
         };
+        let asking = oidc
+            .clone()
+            .map(|oidc| tokio::spawn(async move { oidc.keep().await }));
         let members = Arc::new(Members::new(Arc::clone(&store), acts.clone(), oidc));
         let hub = Hub::new(
             Arc::clone(&store),
@@ -165,6 +163,10 @@ impl Server {
             door.serve(listener, stopped).await;
             following.abort();
             keeping.abort();
+            if let Some(asking) = asking {
+                asking.abort();
+                let _ = asking.await;
+            }
             let _ = (following.await, keeping.await, farewell.await);
             let _ = tokio::time::timeout(GRACE, hub.withdraw()).await;
         });
@@ -223,6 +225,22 @@ async fn keep_roots(life: Arc<Life>, path: PathBuf) {
     while news.changed().await.is_ok() {
         if let Err(error) = write_file(&path, life.roots_pem().as_bytes(), 0o644) {
             tracing::error!(%error, "the roots could not be written");
+        }
+    }
+}
+
+fn issuer(oidc: OidcSettings, keys: IssuerKeys) -> Result<Oidc, StartError> {
+    match keys {
+        IssuerKeys::File(file) => {
+            let place = file.display().to_string();
+            Oidc::of_file(oidc, file)
+                .map_err(|why| StartError(format!("oidc.keys: {place}: {why}")))
+        }
+        IssuerKeys::Published { roots } => {
+            let read = |path: PathBuf| std::fs::read(&path).map_err(|error| at(&path, error));
+            let roots = roots.map(read).transpose()?;
+            Oidc::of_issuer(oidc, roots.as_deref())
+                .map_err(|why| StartError(format!("oidc: {why}")))
         }
     }
 }

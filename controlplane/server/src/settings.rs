@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use adit_authority::{Name, TrustDomain};
 use adit_people::Grant;
-use adit_people::oidc::OidcSettings;
+use adit_people::oidc::{OidcSettings, document_of};
 use serde::Deserialize;
 
 /// All that a server needs to know, checked.
@@ -39,8 +39,21 @@ pub struct Settings {
     pub certificate_life: Duration,
     /// How long after its end a node's certificate may still be renewed.
     pub renew_expired: Duration,
-    /// People of an identity provider, and the file with its keys.
-    pub oidc: Option<(OidcSettings, PathBuf)>,
+    /// People of an identity provider, and where its keys are.
+    pub oidc: Option<(OidcSettings, IssuerKeys)>,
+}
+
+/// Where an identity provider's keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "closed: a file, or the provider")]
+pub enum IssuerKeys {
+    /// A JWKS in this file, which somebody writes.
+    File(PathBuf),
+    /// As the issuer publishes them (OpenID Connect Discovery).
+    Published {
+        /// Roots of its certificate; none: those of the machine.
+        roots: Option<PathBuf>,
+    },
 }
 
 /// Which store.
@@ -145,7 +158,8 @@ struct NodesPart {
 struct OidcPart {
     issuer: String,
     audience: String,
-    keys: PathBuf,
+    keys: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
     leeway_s: Option<u64>,
     name_claim: Option<String>,
     groups_claim: Option<String>,
@@ -153,6 +167,28 @@ struct OidcPart {
 }
 
 impl OidcPart {
+    fn checked(self, folder: &Path, problems: &mut Problems<'_>) -> (OidcSettings, IssuerKeys) {
+        let keys = match (&self.keys, &self.ca_file) {
+            (Some(_), Some(_)) => {
+                problems.add("oidc", "has both keys and ca_file; delete one");
+                IssuerKeys::Published { roots: None }
+            }
+            (Some(keys), None) => IssuerKeys::File(folder.join(keys)),
+            (None, roots) => {
+                if let Err(bad) = document_of(&self.issuer) {
+                    problems.add(
+                        "oidc.issuer",
+                        &format!("{bad}; or write keys = \"FILE\" with its JWKS"),
+                    );
+                }
+                IssuerKeys::Published {
+                    roots: roots.as_ref().map(|roots| folder.join(roots)),
+                }
+            }
+        };
+        (self.settings(), keys)
+    }
+
     fn settings(self) -> OidcSettings {
         let default = OidcSettings::new(&self.issuer, &self.audience, self.mapping);
         OidcSettings {
@@ -251,10 +287,7 @@ impl Settings {
             0,
             0..=366 * DAY,
         );
-        let oidc = file.oidc.map(|oidc| {
-            let keys = path(oidc.keys.clone());
-            (oidc.settings(), keys)
-        });
+        let oidc = file.oidc.map(|oidc| oidc.checked(folder, &mut problems));
 
         match (listen, trust_domain, seal, store) {
             (Some(listen), Some(trust_domain), Some(seal), Some(store))
@@ -452,6 +485,35 @@ mod tests {
     }
 
     #[test]
+    fn an_issuers_keys_are_a_file_or_what_it_publishes() {
+        let keys = |more: &str| {
+            let text = format!(
+                "[oidc]\nissuer = \"https://id.example/\"\naudience = \"adit\"\n{more}[oidc.mapping]\n\
+                 ops = [{{ role = \"operator\", scope = {{ subaccount = \"acme\" }} }}]\n"
+            );
+            let (settings, keys) = read(&text).unwrap().oidc.unwrap();
+            assert_eq!(
+                (settings.name_claim.as_str(), settings.leeway_s),
+                ("sub", 60)
+            );
+            assert_eq!(settings.mapping["ops"].len(), 1);
+            keys
+        };
+        let published = |roots: Option<&str>| IssuerKeys::Published {
+            roots: roots.map(PathBuf::from),
+        };
+        assert_eq!(keys(""), published(None));
+        assert_eq!(
+            keys("ca_file = \"ca.pem\"\n"),
+            published(Some("/etc/adit/ca.pem"))
+        );
+        assert_eq!(
+            keys("keys = \"jwks.json\"\n"),
+            IssuerKeys::File(PathBuf::from("/etc/adit/jwks.json"))
+        );
+    }
+
+    #[test]
     fn what_is_wrong_says_where_and_how_to_mend_it() {
         for (text, part) in [
             ("[server]\nlisten = \"here\"\n", "server.listen"),
@@ -482,6 +544,19 @@ mod tests {
                 "[oidc]\nissuer = \"x\"\naudience = \"adit\"\nkeys = \"k\"\n\
                  mapping = { ops = [{ role = \"operator\", scope = \"all\", until = 1 }] }\n",
                 "until",
+            ),
+            (
+                "[oidc]\nissuer = \"adit-dev\"\naudience = \"adit\"\n[oidc.mapping]\n",
+                "oidc.issuer",
+            ),
+            (
+                "[oidc]\nissuer = \"http://id.example\"\naudience = \"adit\"\n[oidc.mapping]\n",
+                "https",
+            ),
+            (
+                "[oidc]\nissuer = \"https://id.example\"\naudience = \"adit\"\nkeys = \"a\"\nca_file = \"b\"\n\
+                 [oidc.mapping]\n",
+                "delete one",
             ),
         ] {
             let error = read(text).unwrap_err();

@@ -8,6 +8,7 @@ mod agrees;
 mod audit;
 mod authority;
 mod bearer;
+mod discovery;
 mod http;
 mod importer;
 mod input;
@@ -24,6 +25,7 @@ pub use agrees::policy_agrees;
 pub use audit::audit;
 pub use authority::authority;
 pub use bearer::bearer;
+pub use discovery::discovery;
 pub use http::{http_body, http_request_head, http_response_head};
 pub use importer::import_scc;
 pub use manifest::manifest;
@@ -44,6 +46,7 @@ pub const ALL: &[Target] = &[
     ("audit", audit),
     ("connect", connect),
     ("control_event", control_event),
+    ("discovery", discovery),
     ("hello", hello),
     ("http_body", http_body),
     ("http_request_head", http_request_head),

@@ -120,7 +120,7 @@ impl Members {
         let now = clock::unix_s();
         let Ok(secret) = Secret::parse(bearer) else {
             let oidc = self.oidc.as_ref().ok_or_else(refused)?;
-            let principal = oidc.principal(bearer, now).ok_or_else(refused)?;
+            let principal = oidc.principal(bearer, now).await.ok_or_else(refused)?;
             return Ok(Known {
                 principal,
                 bearer: None,
