@@ -5,30 +5,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use adit_proto::control::{
-    self, Answer, Ask, Event, FORMAT, Goodbye, Hello, Nack, SUBSCRIPTIONS, Trust, Welcome,
-};
+use adit_proto::control::{self, Event, FORMAT, Goodbye, Hello, SUBSCRIPTIONS, Trust, Welcome};
 use adit_runtime::clock;
 use adit_transport::backoff::Backoff;
 use adit_transport::proxy::Proxy;
 use arc_swap::ArcSwap;
-use http_body_util::BodyExt;
 use hyper::StatusCode;
-use hyper::body::Incoming;
 use parking_lot::Mutex;
-use ring::digest;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::connection::{Asker, Connection, Failed};
+use crate::connection::{Connection, Failed};
 use crate::contact::Contact;
 use crate::folder::{Folder, SaveError, Store};
 use crate::identity::Identity;
-use crate::limits::{ANSWERS_MAX, DEAD_AFTER, HELD, PROBLEMS_MAX, RETRY_CAP, UNWANTED_WAIT};
+use crate::limits::{ANSWERS_MAX, DEAD_AFTER, HELD, RETRY_CAP, UNWANTED_WAIT};
+use crate::line::Line;
 use crate::metrics;
 use crate::renew;
+use crate::row::Row;
 use crate::settings::{Control, ControlUrl};
 use crate::subscriber::{BoxFuture, Change, Subscriber};
 
@@ -458,146 +455,6 @@ enum Over {
     Changed,
 }
 
-/// What is said on one connection after the welcome.
-struct Line<'a> {
-    subscription: &'a Subscription,
-    subscriber: &'a dyn Subscriber,
-    asker: Asker,
-    base: String,
-}
-
-impl Line<'_> {
-    async fn push(&self, document: Vec<u8>) -> Result<(), Failed> {
-        let hash = digest::digest(&digest::SHA256, &document);
-        let (path, body) = match self.subscriber.push(document).await {
-            Ok(ack) => {
-                metrics::acked();
-                ("ack", control::to_json(&ack))
-            }
-            Err(refused) => {
-                metrics::nacked(refused.why);
-                let nack = Nack {
-                    document_sha256: hex(hash.as_ref()),
-                    why: refused.why.to_owned(),
-                    problems: shortened(refused.problems),
-                };
-                ("nack", control::to_json(&nack))
-            }
-        };
-        self.asker
-            .tell(&format!("{}/{path}", self.base), body)
-            .await
-    }
-
-    async fn answer(&self, ask: Ask, is_full: bool) -> Result<(), Failed> {
-        let path = format!("{}/answers/{}", self.base, ask.ask);
-        let may = ASKABLE
-            .iter()
-            .any(|(method, path)| *method == ask.method && *path == ask.path);
-        let say = |status, body: &str| Answer {
-            status,
-            body: body.to_owned(),
-        };
-        let answer = if !ask
-            .ask
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        {
-            // It becomes part of a path.
-            return Ok(());
-        } else if !may {
-            say(403, "a control plane may not ask this of a node\n")
-        } else if is_full {
-            say(
-                503,
-                "the node is answering as many questions as it does at once\n",
-            )
-        } else {
-            self.subscriber.answer(ask).await
-        };
-        let mut body = control::to_json(&answer);
-        if body.len() > adit_proto::limits::CONTROL_BYTES_MAX {
-            body = control::to_json(&say(413, "the answer is larger than a message may be\n"));
-        }
-        match self.asker.tell(&path, body).await {
-            // Whoever asked no longer waits.
-            Err(Failed::Refused { .. }) => Ok(()),
-            outcome => outcome,
-        }
-    }
-
-    fn beat(&self) -> (Asker, String, Vec<u8>) {
-        let mut beat = self.subscriber.beat();
-        beat.certificate_until_unix_s = self.subscription.identity().leaf().until_unix_s;
-        (
-            self.asker.clone(),
-            format!("{}/beat", self.base),
-            control::to_json(&beat),
-        )
-    }
-}
-
-/// The row of events that answers a hello.
-struct Row {
-    body: Incoming,
-    buffer: Vec<u8>,
-    heard: Instant,
-    dead_after: Duration,
-}
-
-impl Row {
-    fn new(body: Incoming, dead_after: Duration) -> Self {
-        Self {
-            body,
-            buffer: Vec::new(),
-            heard: Instant::now(),
-            dead_after,
-        }
-    }
-
-    /// How long ago the control plane was heard.
-    fn heard(&self) -> Duration {
-        self.heard.elapsed()
-    }
-
-    /// We were busy and did not listen: silence counts from now.
-    fn resumed(&mut self) {
-        self.heard = Instant::now();
-    }
-
-    /// The next event; `None` for one of a kind that we do not know. Loses nothing when dropped while it waits.
-    async fn next(&mut self) -> Result<Option<Event>, Failed> {
-        loop {
-            match Event::decode(&self.buffer) {
-                Ok(Some((event, took))) => {
-                    self.buffer.drain(..took);
-                    if self.buffer.is_empty() {
-                        // A document leaves room that no beat needs.
-                        self.buffer = Vec::new();
-                    }
-                    return Ok(event);
-                }
-                Ok(None) => {}
-                Err(error) => return Err(Failed::Path(format!("event: {error}"))),
-            }
-            let silent_at = self.heard + self.dead_after;
-            let frame = tokio::time::timeout_at(silent_at, self.body.frame()).await;
-            let frame = frame.map_err(|_elapsed| {
-                Failed::Path(format!(
-                    "silent for {} ms; the line is dead",
-                    self.dead_after.as_millis()
-                ))
-            })?;
-            let frame = frame.ok_or_else(|| Failed::Path("ended without a goodbye".to_owned()))?;
-            let frame = frame.map_err(|error| Failed::Path(format!("broke off: {error}")))?;
-            self.heard = Instant::now();
-            if let Ok(data) = frame.into_data() {
-                self.buffer.extend_from_slice(&data);
-            }
-        }
-    }
-}
-
 fn load(store: &Store<Folder>, folder: &Path) -> Result<Identity, String> {
     let place = |why: String| format!("identity {}: {why}", folder.display());
     store.load().map_err(place)?.ok_or_else(|| {
@@ -628,31 +485,5 @@ async fn any<T>(futures: &mut Vec<BoxFuture<'_, T>>) -> T {
     .await
 }
 
-fn shortened(mut problems: Vec<String>) -> Vec<String> {
-    problems.truncate(PROBLEMS_MAX);
-    for problem in &mut problems {
-        problem.truncate(problem.floor_char_boundary(PROBLEM_BYTES_MAX));
-    }
-    problems
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// What a control plane may ask of a node: nothing that changes it.
-const ASKABLE: [(&str, &str); 4] = [
-    ("GET", "/status"),
-    ("GET", "/rules"),
-    ("POST", "/explain"),
-    ("GET", "/why"),
-];
-/// Bytes of a problem in a nack.
-const PROBLEM_BYTES_MAX: usize = 1024;
 /// How often the time of the last contact is kept, at most, in seconds.
 const CONTACT_KEPT_EVERY_S: u64 = 60;
