@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use adit_proto::control::{Ack, Answer, Ask, Beat, InForce};
+use adit_proto::control::{Ack, Answer, Ask, Beat, InForce, Trust};
 use adit_runtime::admin::{self, AdminRequest, BoxFuture, Node};
 use adit_runtime::clock;
 use adit_subscription::{Change, Identity, Refused, Subscriber};
 
-use crate::settings::public_keys;
+use crate::settings::signing_keys;
 use crate::shard::{Message, Shared};
 use crate::status::Status;
 use crate::subscription::{self, Intake};
@@ -53,6 +53,10 @@ impl Subscriber for Subscribed {
         })
     }
 
+    fn check(&self, trust: &Trust) -> Result<(), String> {
+        signing_keys(trust).map(drop)
+    }
+
     fn beat(&self) -> Beat {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         Beat {
@@ -83,10 +87,10 @@ impl Subscriber for Subscribed {
         match change {
             Change::Credentials => self.tell(|| Message::Renewed),
             Change::Trust => {
-                match public_keys(identity.trust().signing_keys.as_bytes()) {
+                match signing_keys(identity.trust()) {
                     Ok(keys) => self.intake.signers().count_only(keys),
                     Err(why) => {
-                        self.failed(&format!("signing keys: {why}; the old ones go on counting"));
+                        self.failed(&format!("{why}; the old ones go on counting"));
                     }
                 }
                 let roots = identity.roots().clone();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use adit_manifest::PublicKey;
 use adit_proto::check_location;
+use adit_proto::control::Trust;
 use adit_runtime::settings::{Document, Problems, Section};
 use adit_runtime::{admin, logging, shard};
 use adit_subscription::{Control, Enrolment, Subscription};
@@ -143,6 +144,7 @@ impl Settings {
             proxy,
             location,
             software: SOFTWARE.to_owned(),
+            usable: |trust| signing_keys(trust).map(drop),
         })
     }
 
@@ -333,8 +335,8 @@ fn enrolled(agent: &Section<'_>, control: &Control, location: Option<&str>) -> O
         problem("is no agent's");
         return None;
     };
-    let keys = public_keys(found.trust().signing_keys.as_bytes())
-        .map_err(|why| problem(&format!("signing keys: {why}")))
+    let keys = signing_keys(found.trust())
+        .map_err(|why| problem(&why))
         .ok()?;
     Some(Identity {
         subaccount: subaccount.clone(),
@@ -428,7 +430,15 @@ fn read_public_keys(path: &Path) -> Result<Vec<PublicKey>, String> {
 }
 
 /// The public keys in a PEM text; there may be none.
-pub(crate) fn public_keys(text: &[u8]) -> Result<Vec<PublicKey>, String> {
+/// Whose signature under rules counts, by what the control plane says.
+///
+/// # Errors
+/// There are too many keys, or one cannot be read.
+pub(crate) fn signing_keys(trust: &Trust) -> Result<Vec<PublicKey>, String> {
+    public_keys(trust.signing_keys.as_bytes()).map_err(|why| format!("signing keys: {why}"))
+}
+
+fn public_keys(text: &[u8]) -> Result<Vec<PublicKey>, String> {
     let mut keys = Vec::new();
     for der in SubjectPublicKeyInfoDer::pem_slice_iter(text) {
         if keys.len() == SIGNING_KEYS_MAX {

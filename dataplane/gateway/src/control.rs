@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_proto::control::{Ack, Answer, Ask, Beat, InForce};
+use adit_proto::control::{Ack, Answer, Ask, Beat, InForce, Trust};
 use adit_runtime::admin::{self, AdminRequest, BoxFuture, Node};
 use adit_runtime::clock;
 use adit_subscription::{Change, Identity, Refused, Subscriber};
@@ -31,6 +31,11 @@ impl Subscriber for Subscribed {
             why: "role",
             problems: vec!["a gateway takes no rules; push them to agents".to_owned()],
         })))
+    }
+
+    // Whatever has readable roots will do: a gateway verifies no rules.
+    fn check(&self, _trust: &Trust) -> Result<(), String> {
+        Ok(())
     }
 
     fn beat(&self) -> Beat {

@@ -115,6 +115,7 @@ impl Settings {
             proxy: None,
             location: None,
             software: SOFTWARE.to_owned(),
+            usable: |_trust| Ok(()),
         })
     }
 

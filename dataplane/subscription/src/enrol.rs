@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use adit_proto::control::{self, Enrol, Enrolled};
+use adit_proto::control::{self, Enrol, Enrolled, Trust};
 use adit_runtime::clock;
 use adit_tls::{Role, RoleName};
 use adit_transport::proxy::Proxy;
@@ -31,6 +31,8 @@ pub struct Enrolment {
     pub location: Option<String>,
     /// Name and version of the program.
     pub software: String,
+    /// Whether the role can start with a trust; if not, why.
+    pub usable: fn(&Trust) -> Result<(), String>,
 }
 
 impl Enrolment {
@@ -114,6 +116,9 @@ pub(crate) async fn enrol_here(
     .map_err(|why| format!("{url}: what the control plane sent is no identity: {why}"))?
     .due_at(enrolled.renew_unix_s);
     check(enrolment, &identity)?;
+    (enrolment.usable)(identity.trust()).map_err(|why| {
+        format!("{url}: this program cannot use what the control plane trusts: {why}")
+    })?;
     store
         .save(&identity)
         .and_then(|()| store.keep_contact(clock::unix_now()))

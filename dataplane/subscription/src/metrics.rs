@@ -40,6 +40,11 @@ pub const FAMILIES: &[Family] = &[
         Kind::Gauge,
     ),
     Family::new(
+        "subscription_trusts_refused_total",
+        "Trust of a control plane that this node cannot use; the one before goes on counting, `status` says why",
+        Kind::Counter,
+    ),
+    Family::new(
         "subscription_trust_version",
         "Version of the trust in force: roots, signing keys, revoked certificates",
         Kind::Gauge,
@@ -68,6 +73,10 @@ pub(crate) fn nacked(why: &'static str) {
 
 pub(crate) fn renewal(outcome: &'static str) {
     metrics::counter!("subscription_renewals_total", "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn trust_refused() {
+    metrics::counter!("subscription_trusts_refused_total").increment(1);
 }
 
 pub(crate) fn identity(until_unix_s: u64, trust_version: u64) {

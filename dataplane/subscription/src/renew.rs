@@ -94,11 +94,11 @@ async fn renew(
     let _turn = subscription.changing.lock().await;
     // It may have changed while we asked.
     let current = subscription.identity();
-    let trust = if answer.trust.version > current.trust().version {
-        answer.trust
-    } else {
-        current.trust().clone()
-    };
+    // A trust that we cannot use is no reason to go without a certificate.
+    let newer = (answer.trust.version > current.trust().version)
+        .then(|| subscription.usable(subscriber, &current, answer.trust))
+        .flatten();
+    let trust = newer.as_ref().unwrap_or(&current).trust().clone();
     let next = Identity::new(
         &fresh.key_pem,
         &answer.certificate,

@@ -81,6 +81,8 @@ struct State {
     server: Option<(String, String)>,
     since_unix: u64,
     last_failure: Option<String>,
+    /// A trust that is newer than ours and was not taken: its version, and why.
+    refused_trust: Option<(u64, String)>,
 }
 
 impl Subscription {
@@ -144,6 +146,7 @@ impl Subscription {
     #[must_use]
     pub fn status(&self) -> Value {
         let identity = self.identity();
+        let problems = self.problems();
         let state = self.state.lock();
         json!({
             "connected": state.server.is_some(),
@@ -161,7 +164,7 @@ impl Subscription {
                 "until_unix": identity.leaf().until_unix_s,
                 "renew_unix": identity.renew_unix_s(),
             },
-            "problems": self.problems(),
+            "problems": problems,
         })
     }
 
@@ -178,6 +181,10 @@ impl Subscription {
                 "less than a third of the certificate's life is left and it is not renewed"
                     .to_owned(),
             );
+        }
+        let refused = self.state.lock().refused_trust.clone();
+        if let Some((version, why)) = refused {
+            problems.push(format!("trust {version} is not taken: {why}"));
         }
         if self.contact.is_beyond(self.control.horizon, clock::now()) {
             problems.push("no control plane was heard for longer than control.horizon: every request is refused".to_owned());
@@ -374,16 +381,12 @@ impl Subscription {
         if version <= current.trust().version {
             return;
         }
-        let taken = match current.with_trust(trust) {
-            Ok(next) => {
-                let saved = next.clone();
-                let saving = self.on_disk(move |store| store.save_trust(&saved));
-                saving.await.map(|()| next)
-            }
-            Err(why) => Err(why),
+        let Some(next) = self.usable(subscriber, &current, trust) else {
+            return;
         };
-        match taken {
-            Ok(next) => {
+        let saved = next.clone();
+        match self.on_disk(move |store| store.save_trust(&saved)).await {
+            Ok(()) => {
                 tracing::info!(
                     version,
                     revoked = next.trust().revoked.len(),
@@ -391,13 +394,42 @@ impl Subscription {
                 );
                 self.adopt(subscriber, next, Change::Trust);
             }
-            Err(why) => self.note(subscriber, &format!("trust {version} is not taken: {why}")),
+            Err(why) => self.refused(subscriber, version, why),
         }
+    }
+
+    /// `current` with `trust`, if this node can use that. Else it is told why, and nothing changes.
+    pub(crate) fn usable(
+        &self,
+        subscriber: &dyn Subscriber,
+        current: &Identity,
+        trust: Trust,
+    ) -> Option<Identity> {
+        let version = trust.version;
+        let next = current.with_trust(trust);
+        let checked = next.and_then(|next| subscriber.check(next.trust()).map(|()| next));
+        checked
+            .map_err(|why| self.refused(subscriber, version, why))
+            .ok()
+    }
+
+    fn refused(&self, subscriber: &dyn Subscriber, version: u64, why: String) {
+        metrics::trust_refused();
+        self.note(
+            subscriber,
+            &format!("trust {version} is not taken: {why}; the one before goes on counting"),
+        );
+        self.state.lock().refused_trust = Some((version, why));
     }
 
     /// `identity` counts from now on.
     pub(crate) fn adopt(&self, subscriber: &dyn Subscriber, identity: Identity, change: Change) {
         metrics::identity(identity.leaf().until_unix_s, identity.trust().version);
+        let trusted = identity.trust().version;
+        self.state
+            .lock()
+            .refused_trust
+            .take_if(|(version, _)| *version <= trusted);
         let identity = Arc::new(identity);
         self.current.store(Arc::clone(&identity));
         subscriber.identity(&identity, change);

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use adit_proto::control::{Ack, Answer, Ask, Beat, InForce};
+use adit_proto::control::{Ack, Answer, Ask, Beat, InForce, Trust};
 
 use crate::identity::Identity;
 
@@ -18,6 +18,12 @@ pub trait Subscriber: Send + Sync {
 
     /// Puts `document` in force, wholly or not at all, even when the future is dropped.
     fn push(&self, document: Vec<u8>) -> BoxFuture<'_, Result<Ack, Refused>>;
+
+    /// Whether the role can work with `trust`. Asked before it is kept, for the next start begins with what is kept.
+    ///
+    /// # Errors
+    /// What of it the role cannot use.
+    fn check(&self, trust: &Trust) -> Result<(), String>;
 
     /// What is said of the node every few seconds. The end of its certificate is filled in by the subscription.
     fn beat(&self) -> Beat;

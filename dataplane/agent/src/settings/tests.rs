@@ -202,6 +202,19 @@ fn up_to_sixteen_keys_may_sign_and_without_the_file_none_is_asked_for() {
 }
 
 #[test]
+fn a_trust_with_one_signing_key_too_many_is_not_usable() {
+    let with = |count| {
+        signing_keys(&Trust {
+            signing_keys: public_keys(count),
+            ..Trust::default()
+        })
+    };
+    assert_eq!(with(SIGNING_KEYS_MAX).map(|keys| keys.len()), Ok(16));
+    let told = with(SIGNING_KEYS_MAX + 1).unwrap_err();
+    assert_eq!(told, "signing keys: holds more than 16 keys");
+}
+
+#[test]
 fn a_file_of_signing_keys_that_holds_none_is_refused() {
     let dir = Dir::new();
     let text = format!("{SMALLEST}[rules]\nsigning_keys = \"signers.pem\"\n");

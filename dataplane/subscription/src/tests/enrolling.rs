@@ -8,7 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::authority::Authority;
 use super::server::{Guise, Heard, Server};
-use super::world::{Node, enrolment, run};
+use super::world::{Node, UNUSABLE, enrolment, run};
 use crate::enrol::enrol_here;
 use crate::invitation::Invitation;
 use crate::run::Subscription;
@@ -127,6 +127,21 @@ fn an_invitation_for_another_role_or_location_makes_no_identity() {
             .await
             .unwrap_err();
         assert!(error.contains("for a gateway"), "{error}");
+        assert!(Subscription::look(folder.path()).is_err());
+    });
+}
+
+#[test]
+fn a_trust_that_the_role_cannot_start_with_makes_no_identity() {
+    run(async {
+        let server = Server::new().await;
+        server.script.lock().trust = UNUSABLE;
+        let folder = tempfile::tempdir().unwrap();
+        let invitation = invitation(&server.authority.pin());
+        let error = enrol_here(&enrolment(folder.path()), &server.url(), &invitation)
+            .await
+            .unwrap_err();
+        assert!(error.contains("more than 16 keys"), "{error}");
         assert!(Subscription::look(folder.path()).is_err());
     });
 }

@@ -55,6 +55,30 @@ fn at_half_of_its_life_a_certificate_is_renewed_and_the_node_subscribes_with_the
 }
 
 #[test]
+fn a_renewal_with_a_trust_that_the_role_cannot_use_brings_the_certificate_and_not_the_trust() {
+    run(async {
+        let server = Server::new().await;
+        server.script.lock().trust = 5;
+        let node = Node::new(&server.authority, 21, 19);
+        let (mut recorder, mut told) = Recorder::new();
+        recorder.unusable = vec![5];
+        let subscription = node.start(&server, recorder);
+        let new = "101".to_owned();
+        assert_eq!(
+            told.recv().await,
+            Some(Told::Identity(new.clone(), Change::Credentials))
+        );
+        let kept = node.identity();
+        assert_eq!((kept.leaf().serial.clone(), kept.trust().version), (new, 1));
+        assert!(
+            subscription.problems()[0].contains("trust 5 is not taken: signing keys"),
+            "{:?}",
+            subscription.problems()
+        );
+    });
+}
+
+#[test]
 fn a_certificate_in_its_first_half_is_left_alone() {
     run(async {
         let mut server = Server::new().await;

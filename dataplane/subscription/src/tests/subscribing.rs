@@ -392,6 +392,30 @@ fn a_newer_trust_is_kept_and_told_and_an_older_one_is_not() {
 }
 
 #[test]
+fn a_trust_that_the_role_cannot_use_is_not_kept_and_is_told_until_a_usable_one_comes() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (mut recorder, mut told) = Recorder::new();
+        recorder.unusable = vec![2];
+        let subscription = node.start(&server, recorder);
+        server.hello().await;
+        server.say(&Event::Trust(server.authority.trust(2, &["a2"])));
+        server.say(&Event::Push(b"x".to_vec()));
+        assert_eq!(told.recv().await, Some(Told::Push(1)));
+        assert_eq!(node.identity().trust().version, 1);
+        assert_eq!(subscription.identity().trust().version, 1);
+        let why = "trust 2 is not taken: signing keys: holds more than 16 keys";
+        assert_eq!(subscription.problems(), [why]);
+        // The one after it was made usable.
+        server.say(&Event::Trust(server.authority.trust(3, &[])));
+        assert!(matches!(told.recv().await, Some(Told::Identity(..))));
+        assert_eq!(node.identity().trust().version, 3);
+        assert_eq!(subscription.problems(), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn a_control_plane_whose_certificate_is_revoked_is_left_at_once_and_not_come_back_to() {
     run(async {
         let mut server = Server::new().await;

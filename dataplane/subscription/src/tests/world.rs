@@ -21,6 +21,9 @@ use crate::run::{Facts, Pace, Subscription};
 use crate::settings::{Control, ControlUrl};
 use crate::subscriber::{BoxFuture, Change, Refused, Subscriber};
 
+/// A trust that no test's node can start with.
+pub(super) const UNUSABLE: u64 = 99;
+
 pub(super) const FAST: Pace = Pace {
     retry_cap: Duration::from_millis(20),
     beat: Duration::from_millis(50),
@@ -57,6 +60,8 @@ pub(super) struct Recorder {
     pub(super) refusals: Mutex<VecDeque<Refused>>,
     /// Whether questions wait for ever.
     pub(super) hangs: bool,
+    /// The versions of trust that it cannot use.
+    pub(super) unusable: Vec<u64>,
 }
 
 impl Recorder {
@@ -67,6 +72,7 @@ impl Recorder {
             in_force: None,
             refusals: Mutex::default(),
             hangs: false,
+            unusable: Vec::new(),
         };
         (recorder, told)
     }
@@ -96,6 +102,13 @@ impl Subscriber for Recorder {
                 resources: 2,
             }),
         }))
+    }
+
+    fn check(&self, trust: &Trust) -> Result<(), String> {
+        if self.unusable.contains(&trust.version) {
+            return Err("signing keys: holds more than 16 keys".to_owned());
+        }
+        Ok(())
     }
 
     fn beat(&self) -> Beat {
@@ -203,5 +216,9 @@ pub(super) fn enrolment(folder: &Path) -> Enrolment {
         proxy: None,
         location: None,
         software: "adit-agent/0".to_owned(),
+        usable: |trust| match trust.version {
+            UNUSABLE => Err("signing keys: holds more than 16 keys".to_owned()),
+            _ => Ok(()),
+        },
     }
 }
