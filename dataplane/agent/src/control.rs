@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use adit_proto::control::{Ack, Answer, Ask, Beat, InForce, Trust};
-use adit_runtime::admin::{self, AdminRequest, BoxFuture, Node};
+use adit_runtime::admin::{BoxFuture, Node};
 use adit_runtime::clock;
-use adit_subscription::{Change, Identity, Refused, Subscriber};
+use adit_runtime::mailbox::tell_all;
+use adit_subscription::{Change, Identity, Refused, Subscriber, answer_by};
 
 use crate::settings::signing_keys;
 use crate::shard::{Message, Shared};
@@ -68,15 +68,7 @@ impl Subscriber for Subscribed {
     }
 
     fn answer(&self, ask: Ask) -> BoxFuture<'_, Answer> {
-        Box::pin(async move {
-            let request =
-                AdminRequest::made(&ask.method, &ask.path, &ask.query, ask.body.into_bytes());
-            let answer = admin::ask(self.status.as_ref(), request).await;
-            Answer {
-                status: answer.status,
-                body: String::from_utf8_lossy(&answer.body).into_owned(),
-            }
-        })
+        Box::pin(answer_by(self.status.as_ref(), ask))
     }
 
     fn identity(&self, identity: &Identity, change: Change) {
@@ -85,7 +77,7 @@ impl Subscriber for Subscribed {
             Err(error) => self.failed(&format!("identity: {error}")),
         }
         match change {
-            Change::Credentials => self.tell(|| Message::Renewed),
+            Change::Credentials => self.tell(Message::Renewed),
             Change::Trust => {
                 match signing_keys(identity.trust()) {
                     Ok(keys) => self.intake.signers().count_only(keys),
@@ -93,8 +85,10 @@ impl Subscriber for Subscribed {
                         self.failed(&format!("{why}; the old ones go on counting"));
                     }
                 }
-                let roots = identity.roots().clone();
-                self.tell(move || Message::Trust(roots.clone()));
+                self.shared
+                    .trusted
+                    .store(Some(Arc::new(identity.roots().clone())));
+                self.tell(Message::Trust);
             }
         }
     }
@@ -108,14 +102,10 @@ impl Subscriber for Subscribed {
 
 impl Subscribed {
     // Every shard must hear of it, or a tunnel would outlive what it rests on.
-    fn tell(&self, message: impl Fn() -> Message + Send + 'static) {
+    fn tell(&self, message: Message) {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
-            for mailbox in &shared.mailboxes {
-                while mailbox.send(message()).is_err() && shared.drain.is_serving() {
-                    tokio::time::sleep(FULL_MAILBOX_PAUSE).await;
-                }
-            }
+            tell_all(&shared.mailboxes, &shared.drain, || message).await;
         });
     }
 }
@@ -135,8 +125,6 @@ fn acknowledged(ack: subscription::Ack) -> Ack {
 
 /// The name of a control plane's document in messages.
 const BY_CONTROL: &str = "pushed";
-/// Between two tries to leave a message in a full mailbox.
-const FULL_MAILBOX_PAUSE: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests;

@@ -284,6 +284,7 @@ pub(crate) fn share(
         drain_limit: settings.drain,
         journal,
         choice,
+        trusted: ArcSwapOption::empty(),
         control,
     });
     Ok((shared, receivers))

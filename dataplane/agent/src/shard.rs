@@ -61,10 +61,13 @@ pub(crate) struct Shared {
     pub(crate) drain_limit: Duration,
     pub(crate) journal: Arc<Journal>,
     pub(crate) choice: Choice,
+    /// Whom to trust, once that has changed.
+    pub(crate) trusted: ArcSwapOption<Roots>,
     pub(crate) control: Option<Arc<Subscription>>,
 }
 
-/// What a shard is told.
+/// What a shard is told. Never with the news itself: of two messages the older may come last.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Message {
     /// Keep tunnel `number` to the gateway with this index up from now on.
     Tunnel { gateway: usize, number: usize },
@@ -72,8 +75,8 @@ pub(crate) enum Message {
     Rules,
     /// Another certificate is ours: dial anew, and drain what was dialled with the old one.
     Renewed,
-    /// Others are trusted: cut tunnels to whom no longer is.
-    Trust(Roots),
+    /// Others are trusted ([`Shared::trusted`]): cut tunnels to whom no longer is.
+    Trust,
     /// The process drains: look at its phase.
     Drain,
 }
@@ -91,8 +94,6 @@ pub(crate) struct Shard {
     pub(crate) dialling: Gate,
     /// Happens when what is dialled from now on has another certificate; then there is a new one.
     renewed: RefCell<Rc<Once>>,
-    /// Whom to trust, once that has changed.
-    trusted: RefCell<Option<Roots>>,
     busy: Cell<usize>,
     quiet: Notify,
     // Drained: the next look at the drain ends this shard.
@@ -117,7 +118,6 @@ impl Shard {
             draining: Once::new(),
             dialling: Gate::new(DIALS_MAX),
             renewed: RefCell::new(Rc::new(Once::new())),
-            trusted: RefCell::default(),
             busy: Cell::new(0),
             quiet: Notify::new(),
             drained: Cell::new(false),
@@ -194,7 +194,7 @@ impl Shard {
                     monoio::spawn(async move { shard.judge_again().await });
                 }
                 Message::Renewed => self.renew(),
-                Message::Trust(roots) => self.trust(roots),
+                Message::Trust => self.trust(),
                 Message::Drain => {
                     self.draining.happen();
                     if self.drained.get() || self.shared.drain.phase() == Phase::Cut {
@@ -215,7 +215,7 @@ impl Shard {
 
     /// Whether the peer of `link` no longer counts.
     pub(crate) fn is_revoked(&self, link: &Link) -> bool {
-        let trusted = self.trusted.borrow();
+        let trusted = self.shared.trusted.load();
         let leaf = &link.peer().identity.leaf;
         trusted.as_ref().is_some_and(|roots| roots.is_revoked(leaf))
     }
@@ -224,8 +224,7 @@ impl Shard {
         self.renewed.replace(Rc::new(Once::new())).happen();
     }
 
-    fn trust(&self, roots: Roots) {
-        self.trusted.replace(Some(roots));
+    fn trust(&self) {
         for link in self.all_links() {
             if self.is_revoked(&link) {
                 tracing::warn!(gateway = %link.peer().identity.id, "tunnel cut: the gateway's certificate is revoked");

@@ -6,12 +6,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use adit_audit::{Digest, PushOutcome, Record, RulesPushed, Text};
 use adit_policy::{Problems, Snapshot};
 use adit_runtime::clock;
 use adit_runtime::journal::Journal;
+use adit_runtime::mailbox::tell_all;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
@@ -168,11 +168,8 @@ impl Intake {
 
     // Every shard must hear of it, or what it runs would outlive its permit.
     async fn tell_shards(&self) {
-        for mailbox in &self.shared.mailboxes {
-            while mailbox.send(Message::Rules).is_err() && self.shared.drain.is_serving() {
-                tokio::time::sleep(FULL_MAILBOX_PAUSE).await;
-            }
-        }
+        let shared = &self.shared;
+        tell_all(&shared.mailboxes, &shared.drain, || Message::Rules).await;
     }
 }
 
@@ -330,8 +327,6 @@ pub(crate) fn last_good(
 
 /// Who pushed what no key signed: the node's own user.
 const BY_SOCKET: &str = "admin socket";
-/// Between two tries to leave a message in a full mailbox.
-const FULL_MAILBOX_PAUSE: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests;

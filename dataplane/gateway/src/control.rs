@@ -4,12 +4,12 @@
 //! room `subscription`'s.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use adit_proto::control::{Ack, Answer, Ask, Beat, InForce, Trust};
-use adit_runtime::admin::{self, AdminRequest, BoxFuture, Node};
+use adit_runtime::admin::{BoxFuture, Node};
 use adit_runtime::clock;
-use adit_subscription::{Change, Identity, Refused, Subscriber};
+use adit_runtime::mailbox::tell_all;
+use adit_subscription::{Change, Identity, Refused, Subscriber, answer_by};
 
 use crate::shard::{Message, Shared};
 use crate::status::Status;
@@ -51,15 +51,7 @@ impl Subscriber for Subscribed {
     }
 
     fn answer(&self, ask: Ask) -> BoxFuture<'_, Answer> {
-        Box::pin(async move {
-            let request =
-                AdminRequest::made(&ask.method, &ask.path, &ask.query, ask.body.into_bytes());
-            let answer = admin::ask(self.status.as_ref(), request).await;
-            Answer {
-                status: answer.status,
-                body: String::from_utf8_lossy(&answer.body).into_owned(),
-            }
-        })
+        Box::pin(answer_by(self.status.as_ref(), ask))
     }
 
     fn identity(&self, identity: &Identity, change: Change) {
@@ -70,16 +62,12 @@ impl Subscriber for Subscribed {
         }
         if change == Change::Trust {
             let shared = Arc::clone(&self.shared);
-            let roots = identity.roots().clone();
+            shared
+                .trusted
+                .store(Some(Arc::new(identity.roots().clone())));
             // Every shard must hear of it, or a revoked agent would go on.
             tokio::spawn(async move {
-                for mailbox in &shared.mailboxes {
-                    while mailbox.send(Message::Trust(roots.clone())).is_err()
-                        && shared.drain.is_serving()
-                    {
-                        tokio::time::sleep(FULL_MAILBOX_PAUSE).await;
-                    }
-                }
+                tell_all(&shared.mailboxes, &shared.drain, || Message::Trust).await;
             });
         }
     }
@@ -90,6 +78,3 @@ impl Subscriber for Subscribed {
             .record("control", what, clock::unix_now());
     }
 }
-
-/// Between two tries to leave a message in a full mailbox.
-const FULL_MAILBOX_PAUSE: Duration = Duration::from_millis(5);

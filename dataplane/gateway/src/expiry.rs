@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use adit_runtime::clock;
-use adit_tls::{Leaf, Roots};
+use adit_tls::Leaf;
 use adit_transport::Link;
 
 use crate::shard::Shard;
@@ -38,21 +38,16 @@ pub(crate) async fn watch(shard: Rc<Shard>) {
 }
 
 /// Cuts the tunnels of agents whose certificates no longer count.
-pub(crate) fn trust(shard: &Shard, roots: Roots) {
-    let revoked: Vec<Rc<Link>> = {
-        let links = shard.links.borrow();
-        let is_revoked = |link: &&Rc<Link>| roots.is_revoked(&link.peer().identity.leaf);
-        links.values().filter(is_revoked).map(Rc::clone).collect()
-    };
-    shard.trusted.replace(Some(roots));
-    for link in revoked {
-        cut(link);
+pub(crate) fn trust(shard: &Shard) {
+    let links: Vec<Rc<Link>> = shard.links.borrow().values().map(Rc::clone).collect();
+    for link in links {
+        check(shard, &link);
     }
 }
 
-/// Cuts `link` if its agent was revoked during the handshake.
+/// Cuts `link` if its agent was revoked, be it during the handshake.
 pub(crate) fn check(shard: &Shard, link: &Rc<Link>) {
-    let trusted = shard.trusted.borrow();
+    let trusted = shard.shared.trusted.load();
     let leaf = &link.peer().identity.leaf;
     if trusted.as_ref().is_some_and(|roots| roots.is_revoked(leaf)) {
         cut(Rc::clone(link));

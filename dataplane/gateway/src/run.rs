@@ -20,7 +20,7 @@ use adit_subscription::{Facts, Subscription};
 use adit_transport::link::mux_settings;
 use adit_transport::listen::{self as sockets, Listener};
 use adit_transport::socket::Leg;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::json;
 
 use crate::control::Subscribed;
@@ -145,6 +145,7 @@ impl Gateway {
             drain_limit: settings.drain,
             journal: Arc::new(Journal::new()),
             choice: choice.clone(),
+            trusted: ArcSwapOption::empty(),
             control,
         });
 

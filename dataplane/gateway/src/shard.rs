@@ -18,7 +18,7 @@ use adit_tls::Roots;
 use adit_token::{Caller, Verifier};
 use adit_transport::Link;
 use adit_transport::accept::Admitted;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use foldhash::fast::RandomState;
 
 use crate::directory::{Directory, Entry};
@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) journal: Arc<Journal>,
     pub(crate) traces: Traces,
     pub(crate) choice: Choice,
+    /// Whom to trust, once that has changed.
+    pub(crate) trusted: ArcSwapOption<Roots>,
     pub(crate) control: Option<Arc<Subscription>>,
 }
 
@@ -69,8 +71,9 @@ pub(crate) enum Message {
         socket: TcpStream,
         asked: Box<SocksAsked>,
     },
-    /// Others are trusted: cut tunnels of whom no longer is.
-    Trust(Roots),
+    /// Others are trusted ([`Shared::trusted`]): cut tunnels of whom no longer is. Without them: of two messages the older
+    /// may come last.
+    Trust,
     /// The process drains: look at its phase.
     Drain,
 }
@@ -92,8 +95,6 @@ pub(crate) struct Shard {
     pub(crate) links: RefCell<HashMap<u64, Rc<Link>, RandomState>>,
     /// When the certificates of the tunnels' agents end, as far as looked at, in seconds since 1970.
     pub(crate) until: RefCell<HashMap<u64, u64, RandomState>>,
-    /// Whom to trust, once that has changed.
-    pub(crate) trusted: RefCell<Option<Roots>>,
     pub(crate) tokens: RefCell<adit_token::cache::Cache>,
     pub(crate) tokens_version: Cell<u64>,
     pub(crate) counters: Counters,
@@ -114,7 +115,6 @@ impl Shard {
             shared,
             links: RefCell::default(),
             until: RefCell::default(),
-            trusted: RefCell::default(),
             tokens: RefCell::new(adit_token::cache::Cache::new(TOKENS_CACHED_MAX)),
             tokens_version: Cell::new(0),
             counters: Counters::new(),
@@ -156,7 +156,7 @@ impl Shard {
                     tries,
                 } => listen::http::adopt(&self, socket, peer, input, tries),
                 Message::Socks { socket, asked } => listen::socks5::adopt(&self, socket, *asked),
-                Message::Trust(roots) => expiry::trust(&self, roots),
+                Message::Trust => expiry::trust(&self),
                 Message::Drain => {
                     self.draining.happen();
                     if self.shared.drain.phase() == Phase::Cut {

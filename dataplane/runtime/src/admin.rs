@@ -79,15 +79,29 @@ pub trait Node: Send + Sync {
     }
 }
 
-/// What `node` answers to a request that did not come by a door. Its own paths and `/status`; no other of the
-/// endpoint's.
-pub async fn ask(node: &dyn Node, request: AdminRequest) -> AdminResponse {
-    if request.path == "/status" {
-        return match request.method.as_str() {
+/// What `node` answers to a request that did not come by a door: whoever makes it has decided what may be asked. Its own
+/// paths and `/status`; no other of the endpoint's.
+pub async fn ask(
+    node: &dyn Node,
+    method: String,
+    path: String,
+    query: String,
+    body: Vec<u8>,
+) -> AdminResponse {
+    if path == "/status" {
+        return match method.as_str() {
             "GET" | "HEAD" => AdminResponse::json(200, &node.status()),
             _ => AdminResponse::method_not_allowed("GET, HEAD"),
         };
     }
+    let request = AdminRequest {
+        method,
+        path,
+        query,
+        body,
+        trusted: true,
+        headers: hyper::HeaderMap::new(),
+    };
     match node.handle(request).await {
         Some(response) => response,
         None => AdminResponse::text(404, "this node has no such path\n"),
@@ -123,18 +137,6 @@ pub struct AdminRequest {
 }
 
 impl AdminRequest {
-    /// A request that did not come by one of the endpoint's doors: whoever makes it has decided what may be asked.
-    pub fn made(method: &str, path: &str, query: &str, body: Vec<u8>) -> Self {
-        Self {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            query: query.to_owned(),
-            body,
-            trusted: true,
-            headers: hyper::HeaderMap::new(),
-        }
-    }
-
     /// The first field called `name` (in any case), if its value is visible ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()

@@ -8,8 +8,11 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+
+use crate::drain::Drain;
 
 /// Sends to one shard; cheap to clone.
 #[derive(Debug)]
@@ -72,6 +75,19 @@ pub fn mailbox<T>(capacity: usize) -> io::Result<(Sender<T>, Receiver<T>)> {
     ))
 }
 
+/// Leaves what `message` makes in all of `mailboxes`, in those that are full as soon as they have room. For housekeeping;
+/// returns when all have it. A shard that has ended needs none, and a process that drains waits for no room.
+pub async fn tell_all<T>(mailboxes: &[Sender<T>], drain: &Drain, message: impl Fn() -> T) {
+    let mut waiting: Vec<&Sender<T>> = mailboxes.iter().collect();
+    loop {
+        waiting.retain(|mailbox| mailbox.send(message()).is_err() && !mailbox.is_closed());
+        if waiting.is_empty() || !drain.is_serving() {
+            return;
+        }
+        tokio::time::sleep(FULL_PAUSE).await;
+    }
+}
+
 impl<T> Sender<T> {
     /// Leaves a message.
     ///
@@ -94,6 +110,12 @@ impl<T> Sender<T> {
             let _ = (&self.shared.bell).write(&[1]);
         }
         Ok(())
+    }
+}
+
+impl<T> Sender<T> {
+    fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
     }
 }
 
@@ -139,9 +161,13 @@ impl<T> Drop for Inbox<T> {
     }
 }
 
+/// Between two tries to leave a message in a full mailbox.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drain::Phase;
     use crate::shard::{Driver, choose, run_here};
 
     #[test]
@@ -167,7 +193,7 @@ mod tests {
 
     #[test]
     fn whoever_waited_for_a_message_finds_the_clock_read_anew() {
-        const LATER: std::time::Duration = std::time::Duration::from_millis(30);
+        const LATER: Duration = Duration::from_millis(30);
         for driver in [choose(None).unwrap().driver, Driver::Epoll] {
             let (sender, receiver) = mailbox(1).unwrap();
             let waited = run_here(driver, async move {
@@ -183,6 +209,46 @@ mod tests {
             });
             assert!(waited.unwrap() >= LATER);
         }
+    }
+
+    #[test]
+    fn all_mailboxes_are_told_a_full_one_last_and_none_that_has_ended() {
+        let driver = choose(None).unwrap().driver;
+        let (full, receiver) = mailbox(1).unwrap();
+        let (ended, gone) = mailbox(1).unwrap();
+        let (free, last) = mailbox(2).unwrap();
+        full.send(1).unwrap();
+        run_here(driver, async move { drop(gone.open()) }).unwrap();
+        let all = vec![full, ended, free.clone()];
+        let telling = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .unwrap();
+            runtime.block_on(tell_all(&all, &Drain::new(), || 2));
+        });
+        // The one with room has it although another one before it is full.
+        run_here(driver, async move {
+            assert_eq!(last.open().unwrap().next().await, 2);
+            let mut inbox = receiver.open().unwrap();
+            assert_eq!(inbox.next().await, 1);
+            assert_eq!(inbox.next().await, 2);
+        })
+        .unwrap();
+        telling.join().unwrap();
+    }
+
+    #[test]
+    fn a_process_that_drains_waits_for_no_room() {
+        let (full, _receiver) = mailbox(1).unwrap();
+        full.send(1).unwrap();
+        let drain = Drain::new();
+        drain.advance(Phase::Draining);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(tell_all(&[full], &drain, || 2));
     }
 
     #[test]

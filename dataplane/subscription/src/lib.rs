@@ -30,4 +30,4 @@ pub use identity::Identity;
 pub use invitation::{Invitation, InvitationError};
 pub use run::{Facts, Subscription};
 pub use settings::{Control, ControlUrl};
-pub use subscriber::{Change, Refused, Subscriber};
+pub use subscriber::{Change, Refused, Subscriber, answer_by};

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use adit_proto::control::{Ack, Answer, Ask, Beat, InForce, Trust};
+use adit_runtime::admin::{self, Node};
 
 use crate::identity::Identity;
 
@@ -38,6 +39,23 @@ pub trait Subscriber: Send + Sync {
     fn failed(&self, what: &str);
 }
 
+/// What `node` answers to `ask` on its admin paths, for a role to give in [`Subscriber::answer`].
+pub async fn answer_by(node: &dyn Node, ask: Ask) -> Answer {
+    let body = ask.body.into_bytes();
+    let answer = admin::ask(node, ask.method, ask.path, ask.query, body).await;
+    match String::from_utf8(answer.body) {
+        Ok(body) => Answer {
+            status: answer.status,
+            body,
+        },
+        // Another text than the node's own must not pass for its answer.
+        Err(_not_text) => Answer {
+            status: 500,
+            body: "the node's answer is not UTF-8\n".to_owned(),
+        },
+    }
+}
+
 /// What of an identity has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a role must look at each")]
@@ -59,4 +77,57 @@ pub struct Refused {
     pub why: &'static str,
     /// What is wrong, a line each.
     pub problems: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use adit_runtime::admin::{AdminRequest, AdminResponse};
+
+    use super::*;
+
+    /// A node with one path that gives these bytes.
+    struct Giving(Vec<u8>);
+
+    impl Node for Giving {
+        fn status(&self) -> serde_json::Value {
+            serde_json::json!({"name": "n"})
+        }
+
+        fn ready(&self) -> Result<(), Vec<String>> {
+            Ok(())
+        }
+
+        fn handle(&self, request: AdminRequest) -> BoxFuture<'_, Option<AdminResponse>> {
+            let is_ours = request.path == "/why" && request.trusted;
+            let mut response = AdminResponse::text(200, "");
+            response.body = self.0.clone();
+            Box::pin(std::future::ready(is_ours.then_some(response)))
+        }
+    }
+
+    fn asked(node: &Giving, method: &str, path: &str) -> (u16, String) {
+        let ask = Ask {
+            ask: "q".to_owned(),
+            method: method.to_owned(),
+            path: path.to_owned(),
+            query: String::new(),
+            body: String::new(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let answer = runtime.block_on(answer_by(node, ask));
+        (answer.status, answer.body)
+    }
+
+    #[test]
+    fn a_question_is_answered_by_the_admin_paths_and_bytes_that_are_no_text_are_an_error() {
+        let node = Giving(b"{}".to_vec());
+        assert_eq!(asked(&node, "GET", "/why"), (200, "{}".to_owned()));
+        assert_eq!(asked(&node, "GET", "/status").0, 200);
+        assert_eq!(asked(&node, "PUT", "/status").0, 405);
+        assert_eq!(asked(&node, "GET", "/other").0, 404);
+        let node = Giving(b"{\"a\":\"\xff\"}".to_vec());
+        assert_eq!(asked(&node, "GET", "/why").0, 500);
+    }
 }

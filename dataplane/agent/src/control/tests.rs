@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use adit_proto::hello::{VERSION, Welcome};
 use adit_runtime::housekeeping::Housekeeping;
@@ -262,12 +263,14 @@ fn a_tunnel_to_a_revoked_gateway_is_cut_at_once_and_not_dialled_again() {
         let pair = Pair::new(driver, &all_of("http://127.0.0.1:1"));
         let link = pair.link(0).await;
         let other = pair.authority.roots().with_revoked(["9b".to_owned()]);
-        pair.tell(Message::Trust(other));
+        pair.shared.trusted.store(Some(Arc::new(other)));
+        pair.tell(Message::Trust);
         let roots = pair.authority.roots().with_revoked(["9a".to_owned()]);
         let tls = pair.authority.client(1, &roots);
         pair.shared.dialler.tls.store(Arc::new(tls));
         assert!(link.is_open(), "another one's serial");
-        pair.tell(Message::Trust(roots));
+        pair.shared.trusted.store(Some(Arc::new(roots)));
+        pair.tell(Message::Trust);
         link.ended().await;
         let refused = loop {
             if let Some(entry) = pair.shared.journal.latest("dial") {

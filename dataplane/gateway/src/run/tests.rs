@@ -135,8 +135,9 @@ fn tunnels_end_when_their_agents_certificate_ends_or_is_revoked_and_others_go_on
         let stays = dial(&gateway, &authority.credentials(AGENT, 3, 3600), &roots).await;
         assert!(short.is_open() && revoked.is_open() && stays.is_open());
 
-        let trust = Message::Trust(roots.clone().with_revoked(["2".to_owned()]));
-        assert!(gateway.shared.mailboxes[0].send(trust).is_ok());
+        let trusted = roots.clone().with_revoked(["2".to_owned()]);
+        gateway.shared.trusted.store(Some(Arc::new(trusted)));
+        assert!(gateway.shared.mailboxes[0].send(Message::Trust).is_ok());
         revoked.ended().await;
         assert!(short.is_open(), "it has not ended yet");
 
