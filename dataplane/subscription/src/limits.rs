@@ -17,6 +17,11 @@ pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Silence after which a connection counts as dead. 9 s: three beats.
 pub(crate) const DEAD_AFTER: Duration = Duration::from_secs(3 * BEAT_SECONDS);
 
+/// How soon a control plane hears that a node became ready or unready, or has another number of tunnels, at most; and
+/// so how often it is told of that. Default 500 ms: a person does not wait for it, and ten thousand nodes that lose their
+/// gateway at once say so in half a second, spread by when each subscribed.
+pub(crate) const NEWS_EVERY: Duration = Duration::from_millis(500);
+
 /// A subscription that held this long was a success: the next failure is a first one again. Default 5 s.
 pub(crate) const HELD: Duration = Duration::from_secs(5);
 

@@ -2,7 +2,7 @@
 //!
 //! When it says them, and what it hears, is `run`'s.
 
-use adit_proto::control::{self, Answer, Ask, Nack};
+use adit_proto::control::{self, Answer, Ask, Beat, Nack};
 use ring::digest;
 
 use crate::connection::{Asker, Failed};
@@ -79,14 +79,20 @@ impl Line<'_> {
         }
     }
 
-    pub(crate) fn beat(&self) -> (Asker, String, Vec<u8>) {
+    /// What is to be said of the node now.
+    pub(crate) fn beat(&self) -> Beat {
         let mut beat = self.subscriber.beat();
         beat.certificate_until_unix_s = self.subscription.identity().leaf().until_unix_s;
-        (
-            self.asker.clone(),
-            format!("{}/beat", self.base),
-            control::to_json(&beat),
-        )
+        beat
+    }
+
+    pub(crate) fn say_beat(
+        &self,
+        beat: &Beat,
+    ) -> impl Future<Output = Result<(), Failed>> + Send + use<> {
+        let (asker, path) = (self.asker.clone(), format!("{}/beat", self.base));
+        let body = control::to_json(beat);
+        async move { asker.tell(&path, body).await }
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use adit_proto::control::{self, Event, FORMAT, Goodbye, Hello, SUBSCRIPTIONS, Trust, Welcome};
+use adit_proto::control::{
+    self, Beat, Event, FORMAT, Goodbye, Hello, SUBSCRIPTIONS, Trust, Welcome,
+};
 use adit_runtime::clock;
 use adit_transport::backoff::Backoff;
 use adit_transport::proxy::Proxy;
@@ -21,7 +23,7 @@ use crate::connection::{Connection, Failed};
 use crate::contact::Contact;
 use crate::folder::{Folder, SaveError, Store};
 use crate::identity::Identity;
-use crate::limits::{ANSWERS_MAX, DEAD_AFTER, HELD, RETRY_CAP, UNWANTED_WAIT};
+use crate::limits::{ANSWERS_MAX, DEAD_AFTER, HELD, NEWS_EVERY, RETRY_CAP, UNWANTED_WAIT};
 use crate::line::Line;
 use crate::metrics;
 use crate::renew;
@@ -44,6 +46,7 @@ pub struct Facts {
 pub(crate) struct Pace {
     pub(crate) retry_cap: Duration,
     pub(crate) beat: Duration,
+    pub(crate) news: Duration,
     pub(crate) dead_after: Duration,
     pub(crate) unwanted: Duration,
 }
@@ -53,6 +56,7 @@ impl Default for Pace {
         Self {
             retry_cap: RETRY_CAP,
             beat: Duration::from_secs(control::BEAT_SECONDS),
+            news: NEWS_EVERY,
             dead_after: DEAD_AFTER,
             unwanted: UNWANTED_WAIT,
         }
@@ -302,6 +306,9 @@ impl Subscription {
         };
         let mut beats = tokio::time::interval(self.pace.beat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut news = tokio::time::interval(self.pace.news);
+        news.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = Beat::default();
         let mut said: JoinSet<Result<(), Failed>> = JoinSet::new();
         let mut answering: Vec<BoxFuture<'_, Result<(), Failed>>> = Vec::new();
         let mut pushing: Option<BoxFuture<'_, Result<(), Failed>>> = None;
@@ -330,8 +337,17 @@ impl Subscription {
                 _ = beats.tick() => {
                     self.heard(row.heard()).await;
                     if said.is_empty() {
-                        let (asker, path, body) = line.beat();
-                        said.spawn(async move { asker.tell(&path, body).await });
+                        last = line.beat();
+                        said.spawn(line.say_beat(&last));
+                    }
+                }
+                _ = news.tick() => {
+                    let now = line.beat();
+                    // What waits for the beat before it is told together with what comes meanwhile.
+                    if said.is_empty() && is_news(&last, &now) {
+                        last = now;
+                        said.spawn(line.say_beat(&last));
+                        beats.reset();
                     }
                 }
                 changed = changes.changed() => {
@@ -492,6 +508,11 @@ fn load(store: &Store<Folder>, folder: &Path) -> Result<Identity, String> {
     store.load().map_err(place)?.ok_or_else(|| {
         place("there is none yet; start once with --enrol URL and an invitation".to_owned())
     })
+}
+
+// Whether people wait to hear of it: what moves with each request can wait for the next beat.
+fn is_news(last: &Beat, now: &Beat) -> bool {
+    last.not_ready != now.not_ready || last.tunnels != now.tunnels
 }
 
 async fn taken(pushing: &mut Option<BoxFuture<'_, Result<(), Failed>>>) -> Result<(), Failed> {

@@ -8,8 +8,8 @@ use super::authority::Authority;
 use super::server::Server;
 use super::world::{Node, Recorder, run};
 use crate::limits::{
-    ANSWER_WAIT, DEAD_AFTER, FILE_BYTES_MAX, HELD, LOOK_EVERY, REFUSAL_BYTES_MAX, RETRY_CAP,
-    UNWANTED_WAIT,
+    ANSWER_WAIT, DEAD_AFTER, FILE_BYTES_MAX, HELD, LOOK_EVERY, NEWS_EVERY, REFUSAL_BYTES_MAX,
+    RETRY_CAP, UNWANTED_WAIT,
 };
 use crate::run::{Pace, Subscription};
 
@@ -25,6 +25,10 @@ fn the_pace_of_a_real_node_is_that_of_its_limits() {
         (DEAD_AFTER, Duration::from_secs(9))
     );
     assert_eq!(pace.beat, Duration::from_secs(3));
+    assert_eq!(
+        (pace.news, NEWS_EVERY),
+        (NEWS_EVERY, Duration::from_millis(500))
+    );
     assert_eq!(
         (pace.unwanted, UNWANTED_WAIT),
         (UNWANTED_WAIT, Duration::from_secs(300))

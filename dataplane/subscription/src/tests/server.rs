@@ -35,6 +35,8 @@ pub(super) enum Heard {
     Ack(Ack),
     Nack(Nack),
     Beat(Beat),
+    /// An answer that is not taken yet.
+    Answering,
     Answer(String, Answer),
 }
 
@@ -52,6 +54,8 @@ pub(super) struct Script {
     pub(super) denials: VecDeque<u16>,
     /// What they say.
     pub(super) denial: String,
+    /// Answers are not taken while somebody holds it for writing.
+    pub(super) desk: Arc<tokio::sync::RwLock<()>>,
     /// Whether a hello is answered with a welcome.
     pub(super) welcomes: bool,
 }
@@ -108,6 +112,7 @@ impl Server {
             revoked: Vec::new(),
             denials: VecDeque::new(),
             denial: r#"{"title":"no","detail":"the test says no"}"#.to_owned(),
+            desk: Arc::default(),
             welcomes: true,
         }));
         let row = Arc::new(Mutex::new(None));
@@ -268,6 +273,9 @@ impl Desk {
             ["subscriptions", "s1", "nack"] => Heard::Nack(message(&body)),
             ["subscriptions", "s1", "beat"] => Heard::Beat(message(&body)),
             ["subscriptions", "s1", "answers", ask] => {
+                let _ = self.tell.send(Heard::Answering);
+                let desk = Arc::clone(&self.script.lock().desk);
+                drop(desk.read().await);
                 Heard::Answer((*ask).to_owned(), message(&body))
             }
             _ => return status(404, ""),

@@ -12,8 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::authority::Authority;
 use super::server::{Guise, Heard, Server};
-use super::world::{Node, Recorder, Told, in_force, run, start};
-use crate::limits::ANSWERS_MAX;
+use super::world::{FAST, Node, Recorder, Told, in_force, run, start};
+use crate::limits::{ANSWERS_MAX, NEWS_EVERY};
+use crate::run::Pace;
 use crate::subscriber::{Change, Refused};
 
 fn ask(ask: &str, method: &str, path: &str) -> Event {
@@ -155,6 +156,93 @@ fn answers_max_questions_are_answered_at_once_and_the_next_is_told_to_wait() {
         for _ in 0..ANSWERS_MAX {
             assert!(matches!(told.recv().await, Some(Told::Ask(_))));
         }
+    });
+}
+
+#[test]
+fn questions_whose_answers_are_not_taken_wait_at_the_other_end_and_are_all_answered_in_the_end() {
+    const QUESTIONS: usize = 1000;
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, mut told) = Recorder::new();
+        node.start(&server, recorder);
+        server.hello().await;
+        let desk = Arc::clone(&server.script.lock().desk);
+        let held = desk.write_owned().await;
+        for number in 0..QUESTIONS {
+            server.say(&ask(&format!("q{number}"), "GET", "/status"));
+        }
+        let mut answering = 0;
+        let mut beats = 0;
+        // Beats go on, and what was read of the questions is long in work by then.
+        while answering <= ANSWERS_MAX || beats < 3 {
+            server
+                .until(|heard| match heard {
+                    Heard::Answering => {
+                        answering += 1;
+                        Some(())
+                    }
+                    Heard::Beat(_) => {
+                        beats += 1;
+                        Some(())
+                    }
+                    _ => None,
+                })
+                .await;
+        }
+        assert_eq!(answering, ANSWERS_MAX + 1);
+        let mut reached = 0;
+        while told.try_recv().is_ok() {
+            reached += 1;
+        }
+        assert_eq!(reached, ANSWERS_MAX);
+        drop(held);
+        let mut answered = std::collections::BTreeSet::new();
+        while answered.len() < QUESTIONS {
+            answered.insert(
+                server
+                    .until(|heard| match heard {
+                        Heard::Answer(name, _) => Some(name),
+                        _ => None,
+                    })
+                    .await,
+            );
+        }
+    });
+}
+
+#[test]
+fn who_becomes_ready_says_so_at_once_and_what_follows_within_news_every_is_said_together() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, _told) = Recorder::new();
+        let not_ready = Arc::clone(&recorder.not_ready);
+        *not_ready.lock() = vec!["no tunnel is up yet".to_owned()];
+        let pace = Pace {
+            // Beats alone would come too late for this test, and for whoever waits.
+            beat: Duration::from_secs(3600),
+            dead_after: Duration::from_secs(3600),
+            news: NEWS_EVERY,
+            ..FAST
+        };
+        start(&node.subscription_at(&[server.url()], None, pace), recorder);
+        server.hello().await;
+        assert_eq!(server.beat().await.not_ready.len(), 1);
+        let began = tokio::time::Instant::now();
+        not_ready.lock().clear();
+        assert!(server.beat().await.not_ready.is_empty());
+        assert!(began.elapsed() < NEWS_EVERY * 2, "{:?}", began.elapsed());
+        // To and fro faster than it is told.
+        let began = tokio::time::Instant::now();
+        let mut beats = 0_u32;
+        while began.elapsed() < NEWS_EVERY * 4 {
+            not_ready.lock().push("again".to_owned());
+            let next = tokio::time::timeout(NEWS_EVERY / 50, server.beat()).await;
+            beats += u32::from(next.is_ok());
+        }
+        assert!((2..=5).contains(&beats), "{beats}");
     });
 }
 

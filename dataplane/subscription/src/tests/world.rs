@@ -27,6 +27,7 @@ pub(super) const UNUSABLE: u64 = 99;
 pub(super) const FAST: Pace = Pace {
     retry_cap: Duration::from_millis(20),
     beat: Duration::from_millis(50),
+    news: Duration::from_millis(5),
     dead_after: Duration::from_millis(400),
     unwanted: Duration::from_millis(300),
 };
@@ -60,6 +61,8 @@ pub(super) struct Recorder {
     pub(super) refusals: Mutex<VecDeque<Refused>>,
     /// Whether questions wait for ever.
     pub(super) hangs: bool,
+    /// Why it takes no work.
+    pub(super) not_ready: Arc<Mutex<Vec<String>>>,
     /// The versions of trust that it cannot use.
     pub(super) unusable: Vec<u64>,
 }
@@ -72,6 +75,7 @@ impl Recorder {
             in_force: None,
             refusals: Mutex::default(),
             hangs: false,
+            not_ready: Arc::default(),
             unusable: Vec::new(),
         };
         (recorder, told)
@@ -114,6 +118,7 @@ impl Subscriber for Recorder {
     fn beat(&self) -> Beat {
         Beat {
             tunnels: 3,
+            not_ready: self.not_ready.lock().clone(),
             ..Beat::default()
         }
     }
@@ -189,12 +194,21 @@ impl Node {
         urls: &[String],
         proxy: Option<Proxy>,
     ) -> Arc<Subscription> {
+        self.subscription_at(urls, proxy, FAST)
+    }
+
+    pub(super) fn subscription_at(
+        &self,
+        urls: &[String],
+        proxy: Option<Proxy>,
+        pace: Pace,
+    ) -> Arc<Subscription> {
         let facts = Facts {
             software: "adit-agent/0".to_owned(),
             instance: "ab".repeat(16),
         };
         let opened = Subscription::open(self.control(urls), proxy, facts).unwrap();
-        Arc::new(opened.at_pace(FAST))
+        Arc::new(opened.at_pace(pace))
     }
 
     /// Subscribes to `server` in the background.
