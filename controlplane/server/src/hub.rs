@@ -454,6 +454,11 @@ impl Hub {
                     self.gone(&subscription);
                 } else {
                     subscription.send(&Event::Beat);
+                    if let Some(place) = &subscription.place
+                        && subscription.tries_again(now)
+                    {
+                        self.owed.lock().insert(place.clone());
+                    }
                 }
             }
         }

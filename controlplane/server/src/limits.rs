@@ -64,6 +64,13 @@ pub const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How long a node that says nothing counts as connected. 12 s: four of its beats.
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(12);
 
+/// How long after a refusal that may pass, such as for want of room on the node's disk, the node is sent the same rules
+/// again. 10 s, and twice as long after each further refusal. The node reads them and compiles them again each time.
+pub const AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// The longest such wait. 5 minutes: who has made room should not wait longer.
+pub const AGAIN_AFTER_MAX: Duration = Duration::from_secs(300);
+
 /// How long what a server says of itself and its nodes outlives it. 15 s.
 pub const LIVE_TTL: Duration = Duration::from_secs(15);
 

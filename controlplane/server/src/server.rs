@@ -325,6 +325,10 @@ fn make_folder(folder: &Path) -> std::io::Result<()> {
 
 /// Writes a file so that a reader sees the old bytes or the new ones.
 fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StartError> {
+    // What is there already needs no room, on a disk that may have none.
+    if std::fs::read(path).is_ok_and(|found| found == bytes) {
+        return Ok(());
+    }
     let new = path.with_extension("new");
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(&new, error)),

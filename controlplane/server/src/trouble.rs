@@ -122,7 +122,9 @@ impl Trouble {
             }
             Self::Store(Error::TooLarge { size, limit, .. }) => format!("{size} is above {limit}"),
             Self::Store(Error::Full { .. }) => {
-                "the store is full; nothing was changed, and what is in force stays in force".to_owned()
+                "the store is full; nothing was changed, and what is in force stays in force; make room where the \
+                 server, or its etcd, keeps its state, and try again"
+                    .to_owned()
             }
             Self::Store(Error::Unavailable { outcome: adit_store::Outcome::Unknown, .. }) => {
                 "the store did not answer; the change may have been made, read before trying again".to_owned()

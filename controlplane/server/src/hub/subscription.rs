@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use adit_api::{LastNack, Running};
 use adit_proto::control::{Ack, Answer, Ask, Beat, Event, Goodbye, Hello, Nack};
@@ -12,7 +13,9 @@ use tokio::time::Instant;
 
 use super::Pushed;
 use crate::clock;
-use crate::limits::{ASKS_MAX, LINE_BYTES_KEPT, LINES_KEPT, SILENCE_LIMIT};
+use crate::limits::{
+    AGAIN_AFTER, AGAIN_AFTER_MAX, ASKS_MAX, LINE_BYTES_KEPT, LINES_KEPT, SILENCE_LIMIT,
+};
 use crate::metrics;
 use crate::place::{NodeId, Place};
 use crate::secret::random_name;
@@ -44,6 +47,8 @@ pub(crate) struct State {
     pub(crate) beat: Beat,
     /// The last documents that were sent, the newest last: version and SHA-256.
     sent: VecDeque<(u64, String)>,
+    /// When what was refused is sent again, and the wait before.
+    again: Option<(Instant, Duration)>,
     heard: Instant,
 }
 
@@ -71,6 +76,7 @@ impl Subscription {
                 refused: None,
                 beat: Beat::default(),
                 sent: VecDeque::new(),
+                again: None,
                 heard: Instant::now(),
             }),
             asks: Mutex::default(),
@@ -121,6 +127,19 @@ impl Subscription {
         }
     }
 
+    /// Whether what was refused for a reason that may have passed shall be sent once more; it then may be.
+    pub(crate) fn tries_again(&self, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        let is_due = state.refused.is_some()
+            && state.again.is_some_and(|(at, _)| at <= now)
+            && !state.sent.is_empty();
+        if is_due {
+            // It goes on to be told as refused until the node says otherwise.
+            state.sent.clear();
+        }
+        is_due
+    }
+
     pub(crate) fn state(&self) -> State {
         self.state.lock().clone()
     }
@@ -132,6 +151,7 @@ impl Subscription {
         state.heard = Instant::now();
         state.running = Some(running(&ack.in_force));
         state.refused = None;
+        state.again = None;
     }
 
     /// The node refused what it was sent.
@@ -146,6 +166,11 @@ impl Subscription {
             .iter()
             .find(|(_, sha256)| *sha256 == nack.document_sha256);
         let version = sent.map_or(0, |(version, _)| *version);
+        state.again = PASSING.contains(&nack.why.as_str()).then(|| {
+            let before = state.again.map(|(_, wait)| wait * 2);
+            let wait = before.unwrap_or(AGAIN_AFTER).min(AGAIN_AFTER_MAX);
+            (state.heard + wait, wait)
+        });
         state.refused = Some(LastNack {
             version,
             why: line(nack.why),
@@ -213,7 +238,7 @@ impl Subscription {
         !self.is_closed() && self.silent_for(Instant::now()) <= SILENCE_LIMIT
     }
 
-    pub(crate) fn silent_for(&self, now: Instant) -> std::time::Duration {
+    pub(crate) fn silent_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.state.lock().heard)
     }
 }
@@ -229,6 +254,9 @@ impl State {
         !has && !sent
     }
 }
+
+/// Reasons for a refusal that are not the document's, and that time or somebody at the node may mend.
+const PASSING: [&str; 4] = ["store", "audit", "ca-file", "internal"];
 
 /// Documents whose refusal is told from one another.
 const SENT_KEPT: usize = 4;

@@ -7,7 +7,9 @@ use tokio::time::{Instant, advance, pause, timeout};
 
 use super::test_world::{World, hello};
 use super::*;
-use crate::limits::{ANSWER_LIMIT, ASKS_MAX, LINE_BYTES_KEPT, LINES_KEPT, LIVE_TTL};
+use crate::limits::{
+    AGAIN_AFTER, AGAIN_AFTER_MAX, ANSWER_LIMIT, ASKS_MAX, LINE_BYTES_KEPT, LINES_KEPT, LIVE_TTL,
+};
 
 const MOMENT: Duration = Duration::from_millis(50);
 
@@ -181,6 +183,44 @@ async fn the_name_of_a_program_has_so_many_bytes_and_not_one_more() {
     assert_eq!(world.hub().connected(), 0);
     let (subscription, _events) = world.subscribe(peer, hello(&longest)).await.unwrap();
     assert_eq!(subscription.hello.software, longest);
+}
+
+#[tokio::test]
+async fn what_was_refused_for_want_of_room_is_sent_again_after_a_while_and_what_is_wrong_is_not() {
+    let world = World::new(1).await;
+    let (subscription, _events) = world.subscribed("berlin-1").await;
+    let pushed = Pushed {
+        version: 1,
+        sha256: "of the document".to_owned(),
+        frame: Bytes::new(),
+    };
+    let refuse = |why: &str| {
+        assert!(subscription.push(1, &pushed));
+        assert!(!subscription.needs(1, 1));
+        subscription.nacked(Nack {
+            document_sha256: pushed.sha256.clone(),
+            why: why.to_owned(),
+            problems: Vec::new(),
+        });
+        Instant::now()
+    };
+    pause();
+    let just = Duration::from_millis(1);
+    let mut wait = AGAIN_AFTER;
+    for _ in 0..8 {
+        let refused = refuse("store");
+        assert!(!subscription.tries_again(refused + wait - just));
+        assert!(!subscription.needs(1, 1));
+        assert!(subscription.tries_again(refused + wait));
+        assert!(!subscription.tries_again(refused + wait), "once");
+        assert!(subscription.needs(1, 1));
+        assert_eq!(subscription.state().refused.unwrap().version, 1);
+        wait = (wait * 2).min(AGAIN_AFTER_MAX);
+    }
+    assert_eq!(wait, AGAIN_AFTER_MAX);
+    let refused = refuse("rules");
+    assert!(!subscription.tries_again(refused + 2 * AGAIN_AFTER_MAX));
+    assert!(!subscription.needs(1, 1));
 }
 
 #[tokio::test]
