@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use adit_proto::control::{
@@ -77,6 +77,8 @@ pub struct Subscription {
     pub(crate) changing: tokio::sync::Mutex<()>,
     contact: Arc<Contact>,
     kept_unix_s: AtomicU64,
+    /// The trust that counts is not on disk.
+    is_unkept: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -116,6 +118,7 @@ impl Subscription {
             changes: watch::Sender::new(()),
             changing: tokio::sync::Mutex::new(()),
             kept_unix_s: AtomicU64::new(last),
+            is_unkept: AtomicBool::new(false),
             state: Mutex::default(),
         })
     }
@@ -336,6 +339,10 @@ impl Subscription {
                 }
                 _ = beats.tick() => {
                     self.heard(row.heard()).await;
+                    if self.is_unkept.load(Ordering::Relaxed) {
+                        let _turn = self.changing.lock().await;
+                        self.keep_trust(&self.identity(), subscriber).await;
+                    }
                     if said.is_empty() {
                         last = line.beat();
                         said.spawn(line.say_beat(&last));
@@ -389,7 +396,7 @@ impl Subscription {
         }
     }
 
-    // Takes another trust in, if it is newer.
+    // Takes another trust in, if it is newer. It counts also where it cannot be kept: a revocation needs no room.
     async fn trust(&self, subscriber: &dyn Subscriber, trust: Trust) {
         let _turn = self.changing.lock().await;
         let current = self.identity();
@@ -400,17 +407,26 @@ impl Subscription {
         let Some(next) = self.usable(subscriber, &current, trust) else {
             return;
         };
-        let saved = next.clone();
-        match self.on_disk(move |store| store.save_trust(&saved)).await {
-            Ok(()) => {
-                tracing::info!(
-                    version,
-                    revoked = next.trust().revoked.len(),
-                    "trust changed"
-                );
-                self.adopt(subscriber, next, Change::Trust);
-            }
-            Err(why) => self.refused(subscriber, version, why),
+        tracing::info!(
+            version,
+            revoked = next.trust().revoked.len(),
+            "trust changed"
+        );
+        self.keep_trust(&next, subscriber).await;
+        self.adopt(subscriber, next, Change::Trust);
+    }
+
+    // For who holds `changing`. Where it does not work, it is tried again at each beat.
+    async fn keep_trust(&self, identity: &Identity, subscriber: &dyn Subscriber) {
+        let saved = identity.clone();
+        let kept = self.on_disk(move |store| store.save_trust(&saved)).await;
+        self.is_unkept.store(kept.is_err(), Ordering::Relaxed);
+        if let Err(why) = kept {
+            let version = identity.trust().version;
+            self.note(
+                subscriber,
+                &format!("trust {version} counts until a restart, and is not kept: {why}"),
+            );
         }
     }
 
