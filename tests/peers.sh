@@ -15,6 +15,7 @@ want openssl openssl
 want curl curl
 want wrk wrk
 want valgrind valgrind
+want strace strace
 want python3 python3
 python3 -c 'import ensurepip' 2>/dev/null || need="$need python3-venv"
 python3 -c 'import websockets' 2>/dev/null || [ -d /usr/lib/python3/dist-packages/websockets ] || need="$need python3-websockets"

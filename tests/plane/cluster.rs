@@ -13,7 +13,7 @@ use crate::on_both_memories;
 use crate::rules::{rollout, verified};
 
 /// Reads the chain of acts and checks each link.
-fn check_chain(caller: &Caller) -> u64 {
+pub(crate) fn check_chain(caller: &Caller) -> u64 {
     let lines = caller.chain();
     let mut verifier = Verifier::new(None);
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
@@ -23,7 +23,7 @@ fn check_chain(caller: &Caller) -> u64 {
 }
 
 /// All versions of acme's rules: number and hash.
-fn history(caller: &Caller) -> BTreeMap<u64, String> {
+pub(crate) fn history(caller: &Caller) -> BTreeMap<u64, String> {
     let page = caller.get("/api/v1/subaccounts/acme/rules/versions").json();
     let items = page["items"].as_array().unwrap();
     items
@@ -187,7 +187,7 @@ fn a_server_that_was_killed_has_what_it_acknowledged() {
     }
 }
 
-fn history_or_none(caller: &Caller) -> usize {
+pub(crate) fn history_or_none(caller: &Caller) -> usize {
     match caller.rules("acme").status {
         200 => history(caller).len(),
         _ => 0,

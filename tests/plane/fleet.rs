@@ -13,21 +13,21 @@ use serde_json::json;
 use crate::on_both_memories;
 use crate::rules::rollout;
 
-/// A gateway and two agents under one control plane.
-struct Fleet {
-    plane: Plane,
-    root: Caller,
-    gateway: Node,
-    agents: Vec<Node>,
-    door: SocketAddr,
-    token: String,
-    backend: Backend,
+/// A gateway and its agents under one control plane.
+pub(crate) struct Fleet {
+    pub(crate) plane: Plane,
+    pub(crate) root: Caller,
+    pub(crate) gateway: Node,
+    pub(crate) agents: Vec<Node>,
+    pub(crate) door: SocketAddr,
+    pub(crate) token: String,
+    pub(crate) backend: Backend,
     // What the gateway reads at each start.
     _keys: Keys,
 }
 
 /// Gives a node that was made with certificates of its own a control plane instead.
-fn join(plane: &Plane, node: &mut Node, role: &str, invitation: &str, more: &str) {
+fn join(plane: &Plane, node: &mut Node, role: &str, invitation: &str) {
     for key in ["certificate", "key", "roots"] {
         node.config.unset(&format!("tunnel.{key}"));
     }
@@ -35,9 +35,6 @@ fn join(plane: &Plane, node: &mut Node, role: &str, invitation: &str, more: &str
     node.config
         .text(&format!("{role}.identity"), identity)
         .set("control.urls", format!("[\"https://{}\"]", plane.address()));
-    if !more.is_empty() {
-        node.config.text("control.horizon", more);
-    }
     let config = node.scratch().write("join.toml", node.config.to_string());
     let url = format!("https://{}", plane.address());
     let output = Command::new(programs::aditd())
@@ -50,8 +47,25 @@ fn join(plane: &Plane, node: &mut Node, role: &str, invitation: &str, more: &str
 }
 
 impl Fleet {
-    fn start(memory: &Memory, more: &str, horizon: &str) -> Self {
-        let (plane, root) = Plane::ready("cp-1", memory, more);
+    /// With two agents; `more` are further lines of the control plane's configuration.
+    pub(crate) fn start(memory: &Memory, more: &str, horizon: &str) -> Self {
+        Self::of(
+            Plane::ready("cp-1", memory, more),
+            &["a-1", "a-2"],
+            |node| {
+                if node.is_agent() && !horizon.is_empty() {
+                    node.config.text("control.horizon", horizon);
+                }
+            },
+        )
+    }
+
+    /// With these agents, under a control plane that runs; `change` sees each node before it starts.
+    pub(crate) fn of(
+        (plane, root): (Plane, Caller),
+        agents: &[&str],
+        change: impl Fn(&mut Node),
+    ) -> Self {
         let keys = Keys::new();
         let mut gateway = Node::gateway(&keys, "gw-1", Driver::IoUring);
         join(
@@ -59,24 +73,22 @@ impl Fleet {
             &mut gateway,
             "gateway",
             &root.invite_gateway("gw-1"),
-            "",
         );
+        change(&mut gateway);
         gateway.start();
         gateway.keep_doors();
         let tunnel = gateway.door("tunnel");
-        let mut agents = Vec::new();
-        for name in ["a-1", "a-2"] {
-            let mut agent = Node::agent(&keys, "acme", "", name, Driver::IoUring, &[tunnel]);
-            join(
-                &plane,
-                &mut agent,
-                "agent",
-                &root.invite("acme", name),
-                horizon,
-            );
-            agent.start();
-            agents.push(agent);
-        }
+        let agents: Vec<Node> = agents
+            .iter()
+            .map(|name| {
+                let mut agent = Node::agent(&keys, "acme", "", name, Driver::IoUring, &[tunnel]);
+                join(&plane, &mut agent, "agent", &root.invite("acme", name));
+                change(&mut agent);
+                agent.start();
+                agent
+            })
+            .collect();
+        let count = agents.len();
         let fleet = Self {
             door: gateway.door("http"),
             token: keys.token("acme"),
@@ -87,11 +99,11 @@ impl Fleet {
             gateway,
             agents,
         };
-        fleet.is_connected(2);
+        fleet.is_connected(count);
         fleet
     }
 
-    fn is_connected(&self, agents: u64) {
+    pub(crate) fn is_connected(&self, agents: usize) {
         until(
             "the agents are connected to the control plane",
             SOON,
@@ -102,12 +114,12 @@ impl Fleet {
                     .iter()
                     .filter(|node| node.get("connected").is_some())
                     .count();
-                u64::try_from(connected).unwrap() == agents
+                connected == agents
             },
         );
     }
 
-    fn rules(&self, path: &str) -> String {
+    pub(crate) fn rules(&self, path: &str) -> String {
         Rules::none()
             .http_with("web.virtual:80", self.backend.url(), "")
             .resource(&format!("path = \"{path}\""))
@@ -115,43 +127,43 @@ impl Fleet {
     }
 
     /// Applies and waits until all agents that are connected enforce it.
-    fn apply(&self, path: &str) {
+    pub(crate) fn apply(&self, path: &str) {
         let reply = self.root.apply("acme", "", &self.rules(path));
         assert_eq!(reply.status, 200, "{reply:?}");
         self.is_in_force();
     }
 
-    fn is_in_force(&self) {
+    pub(crate) fn is_in_force(&self) {
         until("all agents enforce it", SOON, || {
             let rollout = rollout(&self.root, "acme");
             rollout["connected"].as_u64() > Some(0) && rollout["acked"] == rollout["connected"]
         });
     }
 
-    fn has_tunnels(&self) {
-        until("each agent is ready", SOON, || {
-            self.agents.iter().all(|agent| {
-                agent
-                    .admin()
-                    .get("/readyz")
-                    .is_ok_and(|(code, _)| code == 200)
-            })
-        });
+    pub(crate) fn has_tunnels(&self) {
+        (0..self.agents.len()).for_each(|agent| self.has_tunnel(agent));
     }
 
-    fn ask(&self, path: &str) -> Response {
+    pub(crate) fn has_tunnel(&self, agent: usize) {
+        let admin = self.agents[agent].admin();
+        until("the agent is ready", SOON, || admin.is_ready());
+    }
+
+    pub(crate) fn ask(&self, path: &str) -> Response {
         let mut connection = Connection::open(self.door).unwrap();
-        connection
-            .send(format!(
-                "GET http://web.virtual{path} HTTP/1.1\r\nHost: web.virtual\r\n\
-                 Proxy-Authorization: Bearer {}\r\n\r\n",
-                self.token
-            ))
-            .unwrap();
+        connection.send(self.request(path)).unwrap();
         connection.response().unwrap()
     }
 
-    fn answers(&self, path: &str, status: u16) {
+    pub(crate) fn request(&self, path: &str) -> String {
+        format!(
+            "GET http://web.virtual{path} HTTP/1.1\r\nHost: web.virtual\r\n\
+             Proxy-Authorization: Bearer {}\r\n\r\n",
+            self.token
+        )
+    }
+
+    pub(crate) fn answers(&self, path: &str, status: u16) {
         let response = self.ask(path);
         assert_eq!(response.status, status, "{path}: {}", response.refusal());
     }
@@ -324,7 +336,7 @@ fn s06_an_invitation_that_was_used_makes_no_second_node() {
     let invitation = root.invite("acme", "a-1");
     let gateways = ["127.0.0.1:1".parse().unwrap()];
     let mut one = Node::agent(&keys, "acme", "", "a-1", Driver::IoUring, &gateways);
-    join(&plane, &mut one, "agent", &invitation, "");
+    join(&plane, &mut one, "agent", &invitation);
     let two = Node::agent(&keys, "acme", "", "a-2", Driver::IoUring, &gateways);
     let config = one.config.to_string().replace(
         &one.scratch().path("identity").display().to_string(),

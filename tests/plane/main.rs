@@ -7,11 +7,15 @@
 )]
 
 mod cluster;
+mod crashes;
 mod damage;
 mod fleet;
+mod full;
 mod isolation;
 mod nodes;
 mod people;
+mod pushes;
+mod renewals;
 mod rules;
 mod schema;
 mod secrets;

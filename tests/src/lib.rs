@@ -13,6 +13,7 @@
 pub mod backend;
 pub mod cable;
 pub mod curl;
+pub mod disk;
 pub mod etcd;
 pub mod haproxy;
 pub mod http;
@@ -31,6 +32,7 @@ pub mod redis;
 pub mod rules;
 pub mod scratch;
 pub mod socks;
+pub mod strace;
 pub mod token;
 pub mod tunnel;
 pub mod turn;

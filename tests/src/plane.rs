@@ -4,7 +4,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -13,10 +13,11 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
+use crate::disk::Disk;
 use crate::etcd::Etcd;
 use crate::net;
 use crate::process::Process;
-use crate::programs::adit;
+use crate::programs::{adit, behind};
 use crate::scratch::Scratch;
 use crate::wait::{SOON, until_some};
 
@@ -31,6 +32,9 @@ pub struct Plane {
     name: String,
     address: SocketAddr,
     config: PathBuf,
+    // Its state, as it is seen from here.
+    state: PathBuf,
+    before: Vec<String>,
     starts: u32,
     log_level: &'static str,
     process: Process,
@@ -74,7 +78,39 @@ impl Plane {
     /// When it does not come up.
     #[must_use]
     pub fn start_logging(name: &str, memory: &Memory, more: &str, level: &'static str) -> Self {
+        Self::begin(name, memory, more, level, None)
+    }
+
+    /// Starts one with a memory of its own that keeps its state on `disk`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_on(name: &str, disk: &Disk) -> Self {
+        Self::begin(name, &Memory::Embedded, "", "info", Some(disk))
+    }
+
+    fn begin(
+        name: &str,
+        memory: &Memory,
+        more: &str,
+        level: &'static str,
+        disk: Option<&Disk>,
+    ) -> Self {
         let scratch = Scratch::new();
+        let below = |folder: PathBuf| folder.join("state");
+        let (inside, state, before) = match disk {
+            None => (
+                below(scratch.dir().to_owned()),
+                scratch.path("state"),
+                Vec::new(),
+            ),
+            Some(disk) => (
+                below(disk.path().to_owned()),
+                below(disk.outside()),
+                disk.enter(),
+            ),
+        };
         let store = match memory {
             Memory::Embedded => String::new(),
             Memory::Etcd(etcd) => format!(
@@ -88,15 +124,18 @@ impl Plane {
         let config = scratch.write(
             "server.toml",
             format!(
-                "[server]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\nstate = \"state\"\n{store}\
-                 [authority]\nseal_key = \"shared-seal.key\"\n{more}"
+                "[server]\nname = \"{name}\"\nlisten = \"127.0.0.1:0\"\nstate = \"{}\"\n{store}\
+                 [authority]\nseal_key = \"shared-seal.key\"\n{more}",
+                inside.display()
             ),
         );
-        let (process, address) = launch(&scratch, &config, 0, level);
+        let (process, address) = launch(&scratch, &before, &config, 0, level);
         Self {
             name: name.to_owned(),
             address,
             config,
+            state,
+            before,
             starts: 1,
             log_level: level,
             process,
@@ -130,7 +169,7 @@ impl Plane {
     /// The one-time token that it left in a file.
     #[must_use]
     pub fn setup_token(&self) -> String {
-        self.scratch.read("state/setup-token").trim().to_owned()
+        self.read("setup-token").trim().to_owned()
     }
 
     /// Its name.
@@ -160,7 +199,18 @@ impl Plane {
     /// Its root certificates, PEM, as people get them.
     #[must_use]
     pub fn roots(&self) -> String {
-        self.scratch.read("state/ca.pem")
+        self.read("ca.pem")
+    }
+
+    /// A file of its state.
+    #[must_use]
+    pub fn state(&self, name: &str) -> PathBuf {
+        self.state.join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        let path = self.state(name);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     /// All that its starts have logged.
@@ -179,10 +229,24 @@ impl Plane {
         let text = std::fs::read_to_string(&self.config).expect("one's own file");
         let text = text.replace("\"127.0.0.1:0\"", &format!("\"{}\"", self.address));
         std::fs::write(&self.config, text).expect("one's own file");
-        let (process, address) = launch(&self.scratch, &self.config, self.starts, self.log_level);
+        let (scratch, before) = (&self.scratch, &self.before);
+        let (process, address) = launch(scratch, before, &self.config, self.starts, self.log_level);
         self.starts += 1;
         self.process = process;
         self.address = address;
+    }
+
+    /// Starts it where it cannot: what it said.
+    ///
+    /// # Panics
+    /// When it starts.
+    pub fn fails_to_start(&mut self) -> String {
+        let log = self.scratch.path("refused.log");
+        let mut command = serving(&self.before, &self.config, self.log_level);
+        let mut process = Process::start("adit serve", &mut command, &log);
+        let status = process.wait(SOON);
+        assert!(!status.success(), "{}", process.log());
+        process.log()
     }
 
     /// Somebody without a token.
@@ -222,19 +286,13 @@ impl Plane {
 
 fn launch(
     scratch: &Scratch,
-    config: &std::path::Path,
+    before: &[String],
+    config: &Path,
     start: u32,
     level: &str,
 ) -> (Process, SocketAddr) {
     let log = scratch.path(&log_name(start));
-    let mut command = Command::new(adit());
-    command
-        .arg("serve")
-        .arg("--config")
-        .arg(config)
-        .env("RUST_LOG", level)
-        .env_remove("STATE_DIRECTORY")
-        .env_remove("CREDENTIALS_DIRECTORY");
+    let mut command = serving(before, config, level);
     let mut process = Process::start("adit serve", &mut command, &log);
     let address = until_some("the control plane serves", SOON, || {
         process.must_run();
@@ -243,6 +301,18 @@ fn launch(
         rest.split_once('\n')?.0.trim().parse().ok()
     });
     (process, address)
+}
+
+fn serving(before: &[String], config: &Path, level: &str) -> Command {
+    let mut command = behind(before, &adit());
+    command
+        .arg("serve")
+        .arg("--config")
+        .arg(config)
+        .env("RUST_LOG", level)
+        .env_remove("STATE_DIRECTORY")
+        .env_remove("CREDENTIALS_DIRECTORY");
+    command
 }
 
 fn log_name(start: u32) -> String {

@@ -17,6 +17,19 @@ pub fn adit() -> PathBuf {
     folder().join("adit")
 }
 
+/// A command line for `program` behind the words of another, which then starts it.
+#[must_use]
+pub fn behind(words: &[String], program: &Path) -> Command {
+    match words.split_first() {
+        None => Command::new(program),
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    }
+}
+
 /// Runs `adit` and gives back what it printed.
 ///
 /// # Panics

@@ -196,7 +196,8 @@ pub struct Node {
     /// Its configuration; changes count from the next start.
     pub config: Config,
     driver: Driver,
-    descriptors: Option<usize>,
+    // What stands before its own command line.
+    before: Vec<String>,
     environment: Vec<(String, String)>,
     // The reading end of a log that nobody reads.
     unread: Option<File>,
@@ -222,7 +223,7 @@ impl Node {
             name: name.to_owned(),
             config,
             driver,
-            descriptors: None,
+            before: Vec::new(),
             environment: Vec::new(),
             unread: None,
             scratch,
@@ -291,7 +292,13 @@ impl Node {
 
     /// From the next start on it may have so many descriptors and no more.
     pub fn limit_descriptors(&mut self, most: usize) {
-        self.descriptors = Some(most);
+        let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+        self.start_by(vec!["sh".to_owned(), "-c".to_owned(), script]);
+    }
+
+    /// From the next start on these words stand before its command line.
+    pub fn start_by(&mut self, words: Vec<String>) {
+        self.before = words;
     }
 
     /// From the next start on it logs into a pipe that nobody reads.
@@ -320,17 +327,7 @@ impl Node {
         // A socket of an earlier run must not be taken for this one's.
         let _ = std::fs::remove_file(self.scratch.path("admin.sock"));
         let config = self.scratch.write("node.toml", self.config.to_string());
-        let mut command = match self.descriptors {
-            None => Command::new(programs::aditd()),
-            Some(most) => {
-                let mut shell = Command::new("sh");
-                shell
-                    .arg("-c")
-                    .arg(format!("ulimit -n {most} && exec \"$0\" \"$@\""))
-                    .arg(programs::aditd());
-                shell
-            }
-        };
+        let mut command = programs::behind(&self.before, &programs::aditd());
         command.arg(self.role).arg("--config").arg(config);
         for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
             command.env_remove(name).env_remove(name.to_uppercase());
@@ -371,6 +368,12 @@ impl Node {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it judges requests.
+    #[must_use]
+    pub fn is_agent(&self) -> bool {
+        self.role == "agent"
     }
 
     /// Its folder.

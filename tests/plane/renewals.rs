@@ -1,0 +1,132 @@
+//! Certificates that end every few seconds, under load.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use adit_tests::Backend;
+use adit_tests::http::Connection;
+use adit_tests::load::Load;
+use adit_tests::plane::{Memory, Plane};
+use adit_tests::wait::until;
+
+use crate::fleet::Fleet;
+
+/// A backend that answers `/short` at once and `/long` for as long as the test likes.
+fn backend(let_go: &Arc<AtomicBool>) -> Backend {
+    let let_go = Arc::clone(let_go);
+    Backend::start(move |visit| {
+        while let Some(request) = visit.request()? {
+            if request.target() == "/short" {
+                visit.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")?;
+                continue;
+            }
+            visit.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            until("the long answers may end", WITHIN, || {
+                let_go.load(Ordering::SeqCst)
+            });
+            visit.send("5\r\nlong!\r\n0\r\n\r\n")?;
+        }
+        Ok(())
+    })
+}
+
+/// An answer that takes longer than a certificate lives; whether it came whole.
+fn long(door: std::net::SocketAddr, request: &str) -> std::io::Result<bool> {
+    let mut connection = Connection::open(door)?;
+    connection.patience(WITHIN)?;
+    connection.send(request)?;
+    let response = connection.response()?;
+    Ok(response.status == 200 && response.text() == "long!")
+}
+
+// S-08
+#[test]
+fn s08_certificates_that_end_again_and_again_under_load_cost_no_request() {
+    // An hour of certificates of two minutes, or as many renewals as a minute has room for.
+    let is_hour = std::env::var_os("ADIT_TEST_HOUR").is_some();
+    let (life, wanted, at_least) = if is_hour {
+        (Duration::from_secs(120), 3, Duration::from_secs(3600))
+    } else {
+        (Duration::from_secs(20), 3, Duration::ZERO)
+    };
+    let more = format!("[nodes]\ncertificate_life = \"{}s\"\n", life.as_secs());
+    let fleet = Fleet::of(
+        Plane::ready("cp-1", &Memory::Embedded, &more),
+        &["a-1", "a-2"],
+        |node| {
+            // Who begins under a certificate may end after it.
+            let role = if node.is_agent() { "agent" } else { "gateway" };
+            node.config
+                .text(&format!("{role}.drain"), format!("{}s", 3 * life.as_secs()));
+        },
+    );
+    let let_go = Arc::new(AtomicBool::new(false));
+    let slow = backend(&let_go);
+    let rules = adit_tests::Rules::none().http("web.virtual:80", slow.url());
+    assert_eq!(fleet.root.apply("acme", "", &rules.to_string()).status, 200);
+    fleet.is_in_force();
+    fleet.has_tunnels();
+    let renewals = || {
+        let nodes = fleet.agents.iter().chain([&fleet.gateway]);
+        nodes
+            .map(|node| {
+                node.admin()
+                    .metric("subscription_renewals_total", &[("outcome", "ok")])
+            })
+            .fold(f64::INFINITY, f64::min)
+    };
+    let began = Instant::now();
+    let load = Load::start(fleet.door, 4, fleet.request("/short"), |response| {
+        response.status == 200 && response.text() == "hello"
+    });
+    load.flows(100);
+    let (whole, rounds) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    while rounds.load(Ordering::SeqCst) == 0 || began.elapsed() < at_least {
+        let before = renewals();
+        let_go.store(false, Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            for _ in 0..LONG {
+                scope.spawn(|| {
+                    let came = long(fleet.door, &fleet.request("/long"));
+                    assert!(matches!(came, Ok(true)), "a long answer: {came:?}");
+                    whole.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+            until(
+                "every node has renewed often enough",
+                life * (wanted + 2),
+                || renewals() >= before + f64::from(wanted),
+            );
+            let_go.store(true, Ordering::SeqCst);
+        });
+        rounds.fetch_add(1, Ordering::SeqCst);
+    }
+    load.flows(100);
+    let outcome = load.stop();
+    println!(
+        "{} short answers, {} long ones, at least {} renewals a node in {:?}",
+        outcome.fine,
+        whole.load(Ordering::SeqCst),
+        renewals(),
+        began.elapsed()
+    );
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    assert!(renewals() > 2.0);
+    assert!(
+        began.elapsed() > life,
+        "the long answers outlived a certificate"
+    );
+    for node in fleet.agents.iter().chain([&fleet.gateway]) {
+        assert!(
+            node.admin()
+                .metric("subscription_renewals_total", &[("outcome", "failed")])
+                < 0.5
+        );
+    }
+}
+
+/// Long answers at one time.
+const LONG: usize = 4;
+/// How long the longest may take.
+const WITHIN: Duration = Duration::from_secs(1200);
