@@ -2,8 +2,9 @@
 //!
 //! A request needs no limit here: judging one is linear in its length and keeps nothing.
 
-/// Bytes of one rule set's text. Default 128 MiB: a million resources of about 100 bytes each fit. While it is read
-/// the parsed document takes up to about 16 times the text, afterwards the table about 3 times.
+/// Bytes of one rule set's text. Default 128 MiB: a million resources of about 100 bytes each fit. While it is read it
+/// takes about 7 times the text where it is written plainly, one thing a line; otherwise the parsed document takes up to
+/// about 16 times, which stays the worst case. Afterwards the table takes about 3 times.
 pub const RULES_TEXT_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Systems of one rule set. Default 100,000: ten times the largest landscape planned for. Worst case

@@ -14,6 +14,8 @@ use crate::rule::{
     Resource, ResourcePath, RuleSet, Scope, System, SystemPlaces, VirtualEnd,
 };
 
+use self::places::Places;
+
 const SYSTEM_KEYS: [&str; 10] = [
     "name",
     "description",
@@ -53,10 +55,24 @@ pub fn parse(file: &str, text: &str) -> Result<RuleSet, Problems> {
         );
         return problems.settle(RuleSet::default());
     }
+    let plain = plain::read(file, text);
+    if cfg!(fuzzing)
+        && let Some(rules) = &plain
+    {
+        assert_eq!(
+            read_any(file, text).map(|rules| format!("{rules:?}")),
+            Ok(format!("{rules:?}"))
+        );
+    }
+    plain.map_or_else(|| read_any(file, text), Ok)
+}
+
+/// Reads a rule set however it is written.
+fn read_any(file: &str, text: &str) -> Result<RuleSet, Problems> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader {
         places: Places::new(text),
-        problems,
+        problems: Gathered::new(file),
         whole: errors.is_empty(),
     };
     for error in errors {
@@ -75,67 +91,6 @@ pub fn parse(file: &str, text: &str) -> Result<RuleSet, Problems> {
     rules.tests.shrink_to_fit();
     compile::conflicts(&rules, &mut reader.problems);
     reader.problems.settle(rules)
-}
-
-/// Turns offsets into lines and columns.
-struct Places<'t> {
-    text: &'t str,
-    marks: Vec<Mark>,
-}
-
-/// A place that is known: the beginning of a line, or a point inside a long one, so that a text of one line is not read
-/// from its beginning for each of its values.
-struct Mark {
-    offset: usize,
-    line: u32,
-    column: u32,
-}
-
-/// Bytes between two marks in a line.
-const MARK_DISTANCE_BYTES: usize = 512;
-
-impl<'t> Places<'t> {
-    fn new(text: &'t str) -> Self {
-        let mut marks = Vec::new();
-        let (mut line, mut column, mut marked) = (1_u32, 1_u32, 0);
-        marks.push(Mark {
-            offset: 0,
-            line,
-            column,
-        });
-        for (offset, byte) in text.bytes().enumerate() {
-            // The second and later bytes of a character begin none.
-            let begins = byte & 0xc0 != 0x80;
-            if begins && offset >= marked + MARK_DISTANCE_BYTES {
-                marked = offset;
-                marks.push(Mark {
-                    offset,
-                    line,
-                    column,
-                });
-            }
-            column += u32::from(begins);
-            if byte == b'\n' {
-                (line, column, marked) = (line + 1, 1, offset + 1);
-                marks.push(Mark {
-                    offset: marked,
-                    line,
-                    column,
-                });
-            }
-        }
-        Self { text, marks }
-    }
-
-    fn at(&self, offset: usize) -> Place {
-        let after = self.marks.partition_point(|mark| mark.offset <= offset);
-        let Some(mark) = after.checked_sub(1).and_then(|at| self.marks.get(at)) else {
-            return Place::new(1, 1);
-        };
-        let between = self.text.get(mark.offset..offset).unwrap_or_default();
-        let characters = u32::try_from(between.chars().count()).unwrap_or(u32::MAX);
-        Place::new(mark.line, mark.column.saturating_add(characters))
-    }
 }
 
 type Value<'t> = Spanned<DeValue<'t>>;
@@ -602,6 +557,8 @@ fn instead(key: &str) -> Option<&'static str> {
     })
 }
 
+mod places;
+mod plain;
 mod rule_test;
 #[cfg(test)]
 mod tests;

@@ -145,6 +145,11 @@ impl Gathered {
         self.list.len() >= 10 * PROBLEMS_MAX
     }
 
+    /// Whether nothing was found.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     pub(crate) fn count(&mut self) {
         self.unlisted += 1;
     }

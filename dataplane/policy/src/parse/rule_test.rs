@@ -25,7 +25,7 @@ impl Reader<'_> {
             .collect()
     }
 
-    fn test(&mut self, table: &DeTable<'_>, whole: Place) -> Option<RuleTest> {
+    pub(super) fn test(&mut self, table: &DeTable<'_>, whole: Place) -> Option<RuleTest> {
         self.unknown_keys(table, "a test", &TEST_KEYS);
         let name = self.text(table, "name");
         let rule = self.optional(table, "rule", |reader, value| {
