@@ -42,7 +42,7 @@ fn before_each_step(who: &str, mut push: impl FnMut(&str, usize) -> bool) -> usi
             points.push(format!("{call}#{nth}"));
         }
     }
-    println!(
+    eprintln!(
         "{who}: killed before {} steps: {}",
         points.len(),
         points.join(" ")
@@ -162,7 +162,7 @@ fn r01_an_agent_killed_before_any_step_of_a_push_has_the_old_rules_or_the_new_on
         serves(&fleet, version);
         killed
     });
-    println!("agent: {old_found} times the old rules, {new_found} times the new ones");
+    eprintln!("agent: {old_found} times the old rules, {new_found} times the new ones");
     assert!(points >= 8, "{points}");
     assert!(old_found > 0 && new_found > 0);
 
@@ -203,7 +203,7 @@ fn r01_a_gateway_killed_before_any_step_of_a_change_of_trust_trusts_as_before_or
         assert_eq!(fleet.root.post(&path, &json!({})).status, 204);
         let kept = || {
             let file = std::fs::read_to_string(folder.join("trust.json"));
-            file.unwrap().contains(&serial)
+            file.is_ok_and(|file| file.contains(&serial))
         };
         until("it has kept what it heard, or was killed", SOON, || {
             kept() || fleet.gateway.process().ended().is_some()
@@ -295,7 +295,7 @@ fn kill_servers(who: &str, (plane, root): (&mut Plane, &Caller), paths: &[String
         versions = last;
         killed
     });
-    println!("{who}: {done} times done, {not_done} times not");
+    eprintln!("{who}: {done} times done, {not_done} times not");
     assert!(done > 0 && not_done > 0);
     assert!(check_chain(root) > u64::try_from(versions).unwrap());
     points

@@ -49,7 +49,7 @@ fn r14_a_thousand_pushes_under_load_cost_no_request_and_no_request_sees_two_vers
     );
     // Destination and path change together: the one of a version with the other of the next would show.
     let rules = |version: u64| {
-        let (path, backend) = if version % 2 == 0 {
+        let (path, backend) = if version.is_multiple_of(2) {
             ("/even", &even)
         } else {
             ("/odd", &odd)
@@ -98,7 +98,7 @@ fn r14_a_thousand_pushes_under_load_cost_no_request_and_no_request_sees_two_vers
         let outcome = load.stop();
         assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
     }
-    println!("{} steady answers, flipping ones: {seen:?}", steady.fine);
+    eprintln!("{} steady answers, flipping ones: {seen:?}", steady.fine);
     for (_, seen) in &seen {
         for count in [&seen.allowed, &seen.denied] {
             assert!(count.load(Ordering::Relaxed) > 100, "{seen:?}");

@@ -77,7 +77,7 @@ fn s08_certificates_that_end_again_and_again_under_load_cost_no_request() {
             .fold(f64::INFINITY, f64::min)
     };
     let began = Instant::now();
-    let load = Load::start(fleet.door, 4, fleet.request("/short"), |response| {
+    let load = Load::start(fleet.door, 2, fleet.request("/short"), |response| {
         response.status == 200 && response.text() == "hello"
     });
     load.flows(100);
@@ -104,7 +104,7 @@ fn s08_certificates_that_end_again_and_again_under_load_cost_no_request() {
     }
     load.flows(100);
     let outcome = load.stop();
-    println!(
+    eprintln!(
         "{} short answers, {} long ones, at least {} renewals a node in {:?}",
         outcome.fine,
         whole.load(Ordering::SeqCst),
