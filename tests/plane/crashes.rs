@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::cluster::{check_chain, history};
 use crate::fleet::Fleet;
+use crate::full::audit;
 use crate::rules::{rollout, verified};
 
 /// What changes something, in this machine's names for it.
@@ -170,6 +171,15 @@ fn r01_an_agent_killed_before_any_step_of_a_push_has_the_old_rules_or_the_new_on
     fleet.apply(path_of(version + 1));
     fleet.agents[0].process().kill();
     starts_as_it_was_left(&mut fleet, [version + 1; 2]);
+
+    // So is the chain of its records, with a word about each end that came too soon.
+    let folder = fleet.agents[0].scratch().path("state/audit");
+    let key = folder.join("public.pem").display().to_string();
+    let (code, told) = audit(&folder, "verify", &["--key", &key]);
+    assert_eq!((code, &told["whole"]), (Some(0), &json!(true)), "{told}");
+    let (_, records) = audit(&folder, "query", &[]);
+    let ends = records.to_string().matches("recovered").count();
+    assert!(ends >= points, "{ends} of {points}");
 }
 
 //

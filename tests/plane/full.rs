@@ -1,7 +1,7 @@
 //! Disks that are full or read-only, under the server and under a node: nothing is lost, and nobody has to restart
 //! anything when there is room again.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use adit_tests::disk::Disk;
@@ -118,7 +118,8 @@ fn refusal(fleet: &Fleet) -> Option<String> {
     (agent["state"] == "refused").then(|| agent["problems"].to_string())
 }
 
-fn audit(folder: &PathBuf, act: &str, more: &[&str]) -> (Option<i32>, Value) {
+/// Runs `adit audit` on a folder of records: its exit code, and what it said as JSON.
+pub(crate) fn audit(folder: &Path, act: &str, more: &[&str]) -> (Option<i32>, Value) {
     let mut command = Command::new(programs::adit());
     let output = command
         .args(["--json", "audit", act])
