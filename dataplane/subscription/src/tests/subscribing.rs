@@ -479,6 +479,38 @@ fn a_newer_trust_is_kept_and_told_and_an_older_one_is_not() {
     });
 }
 
+//
+#[test]
+fn r03_a_trust_that_cannot_be_kept_counts_all_the_same_and_is_kept_when_it_can_be() {
+    run(async {
+        let mut server = Server::new().await;
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, mut told) = Recorder::new();
+        let subscription = node.start(&server, recorder);
+        server.hello().await;
+        // A folder where a file is to be written: not even root can.
+        let in_the_way = node.folder.path().join("trust.json.half");
+        std::fs::create_dir(&in_the_way).unwrap();
+        server.say(&Event::Trust(server.authority.trust(3, &["a2"])));
+        assert_eq!(
+            told.recv().await,
+            Some(Told::Identity("a1".to_owned(), Change::Trust))
+        );
+        assert_eq!(subscription.identity().trust().revoked, ["a2"]);
+        assert_eq!(node.identity().trust().version, 1);
+        let status = subscription.status();
+        let failure = status["last_failure"].as_str().unwrap_or_default();
+        assert!(
+            failure.contains("trust 3 counts until a restart"),
+            "{failure}"
+        );
+        std::fs::remove_dir(in_the_way).unwrap();
+        while node.identity().trust().version != 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+}
+
 #[test]
 fn a_trust_that_the_role_cannot_use_is_not_kept_and_is_told_until_a_usable_one_comes() {
     run(async {
