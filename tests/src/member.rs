@@ -147,6 +147,7 @@ impl Member {
             location: self.enrolled.location.clone(),
             in_force,
             trust: self.enrolled.trust.version,
+            features: Vec::new(),
         };
         self.say_hello(plane, &to_json(&hello))
     }

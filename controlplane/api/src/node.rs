@@ -79,6 +79,9 @@ pub struct Connected {
     pub refused: Option<LastNack>,
     /// Why it takes no work, a line each.
     pub not_ready: Vec<String>,
+    /// What a person should look at although it works, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     /// Tunnels that are up.
     pub tunnels: u64,
     /// Streams that are open.

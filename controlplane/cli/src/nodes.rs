@@ -224,6 +224,8 @@ fn table(nodes: &[Node], now_unix_s: u64) -> Table {
             "refused rules"
         } else if connected.is_some_and(|connected| !connected.not_ready.is_empty()) {
             "not ready"
+        } else if connected.is_some_and(|connected| !connected.problems.is_empty()) {
+            "has problems"
         } else if connected.is_some() {
             "connected"
         } else if node.certificate.until_unix_s <= now_unix_s {

@@ -18,7 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_api::{Connected, NodeRole};
-use adit_proto::control::{BEAT_SECONDS, Event, Goodbye, Hello, Trust, Welcome};
+use adit_proto::control::{
+    BEAT_SECONDS, Event, FORMAT_OLDEST, Goodbye, Hello, Trust, Welcome, common_features,
+    common_format, missing_feature,
+};
 use adit_store::Store;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -116,9 +119,11 @@ impl Hub {
     pub(crate) async fn subscribe(
         self: &Arc<Self>,
         peer: Peer,
-        hello: Hello,
+        mut hello: Hello,
     ) -> Result<(Arc<Subscription>, mpsc::Receiver<Bytes>), Trouble> {
-        check_hello(&hello)?;
+        let format = check_hello(&hello, FEATURES_NEEDED)?;
+        // What else it can do is of no use to us, and is not kept.
+        hello.features = common_features(&hello.features);
         let Peer {
             id,
             serial,
@@ -150,6 +155,8 @@ impl Hub {
         let welcome = Welcome {
             subscription: subscription.id.clone(),
             server: self.server.clone(),
+            format,
+            features: subscription.hello.features.clone(),
         };
         subscription.send(&Event::Welcome(welcome));
         // First where news are told, then a look of its own: a change between the two is seen by one of them.
@@ -474,7 +481,19 @@ fn is_current(
 }
 
 /// What a node says of itself is kept and shown, so it is held to what it can be.
-fn check_hello(hello: &Hello) -> Result<(), Trouble> {
+/// The format that both will speak.
+fn check_hello(hello: &Hello, needed: &[&str]) -> Result<u16, Trouble> {
+    let format = common_format(hello.format).ok_or_else(|| {
+        Trouble::Invalid(format!(
+            "format: the node speaks {} at most, and this control plane {FORMAT_OLDEST} or newer; update the node",
+            hello.format
+        ))
+    })?;
+    if let Some(feature) = missing_feature(needed, &hello.features) {
+        return Err(Trouble::Invalid(format!(
+            "features: the node does not have `{feature}`, which this control plane needs; update the node"
+        )));
+    }
     if hello.software.len() > SOFTWARE_BYTES_MAX {
         return Err(Trouble::Invalid(format!(
             "software: at most {SOFTWARE_BYTES_MAX} bytes"
@@ -486,8 +505,11 @@ fn check_hello(hello: &Hello) -> Result<(), Trouble> {
             "instance: 32 hexadecimal digits, drawn anew at each start".to_owned(),
         ));
     }
-    Ok(())
+    Ok(format)
 }
+
+/// Features without which a node is not taken.
+const FEATURES_NEEDED: &[&str] = &[];
 
 fn used_twice(id: &NodeId) -> Trouble {
     Trouble::Conflict(format!(
@@ -510,6 +532,7 @@ pub(crate) fn shown(live: &Live) -> Connected {
         running: live.running.clone(),
         refused: live.refused.clone(),
         not_ready: live.not_ready.clone(),
+        problems: live.problems.clone(),
         tunnels: live.tunnels,
         streams: live.streams,
     }

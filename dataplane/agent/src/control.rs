@@ -63,7 +63,7 @@ impl Subscriber for Subscribed {
             not_ready: self.status.ready().err().unwrap_or_default(),
             tunnels: count(self.shared.board.up_count()),
             streams: count(self.shared.streams.load(Ordering::Relaxed)),
-            certificate_until_unix_s: 0,
+            ..Beat::default()
         }
     }
 

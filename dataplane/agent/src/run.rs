@@ -95,7 +95,10 @@ impl Agent {
         };
         let journal = Arc::new(Journal::new());
         let signers = Signers::new(&settings);
-        let rules = last_good(&store, &settings.backend.tls_roots, &signers, &journal);
+        let rules =
+            last_good(&store, &settings.backend.tls_roots, &signers, &journal).map_err(|why| {
+                StartError(format!("agent.state {}: {why}", settings.state.display()))
+            })?;
         Counters::snapshot_in_force(rules.as_ref());
 
         let housekeeping = Housekeeping::start("housekeeping").map_err(StartError::new)?;

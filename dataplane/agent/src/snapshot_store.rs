@@ -41,6 +41,8 @@ pub(crate) struct Found {
     pub(crate) stored: Option<Stored>,
     /// What is wrong with files that are there, a line each.
     pub(crate) damage: Vec<String>,
+    /// A file is of a later format than this program reads, and is not to be written over.
+    pub(crate) is_later: bool,
 }
 
 /// The store.
@@ -58,21 +60,37 @@ impl<S: Storage> Store<S> {
     pub(crate) fn load(&self) -> Found {
         let mut damage = Vec::new();
         for name in [CURRENT, PREVIOUS] {
-            let read = self.storage.read(name).map_err(|error| error.to_string());
+            let read = self
+                .storage
+                .read(name)
+                .map_err(|error| Unread::Torn(error.to_string()));
             match read.and_then(|bytes| bytes.map(|bytes| parse(&bytes)).transpose()) {
                 Ok(Some(stored)) => {
                     return Found {
                         stored: Some(stored),
                         damage,
+                        is_later: false,
                     };
                 }
                 Ok(None) => {}
-                Err(why) => damage.push(format!("{name}: {why}")),
+                Err(Unread::Torn(why)) => damage.push(format!("{name}: {why}")),
+                Err(Unread::Later(format)) => {
+                    // The one before is older than what its writer had in force.
+                    return Found {
+                        stored: None,
+                        damage: vec![format!(
+                            "{name} has format {format}, and this version of aditd reads {FORMAT}; start the newer one \
+                             again, or move the file away to begin without rules"
+                        )],
+                        is_later: true,
+                    };
+                }
             }
         }
         Found {
             stored: None,
             damage,
+            is_later: false,
         }
     }
 
@@ -127,7 +145,7 @@ impl std::error::Error for SaveError {}
 
 fn written(version: u64, text: &str) -> Vec<u8> {
     let mut bytes = format!(
-        "{MARK} version={version} bytes={} sha256={}\n",
+        "{MARK} version={version} bytes={} sha256={} format={FORMAT}\n",
         text.len(),
         hash(text)
     )
@@ -136,8 +154,22 @@ fn written(version: u64, text: &str) -> Vec<u8> {
     bytes
 }
 
-fn parse(bytes: &[u8]) -> Result<Stored, String> {
-    let torn = || "is torn: it does not match its first line".to_owned();
+/// Why a file is not used.
+#[derive(Debug, PartialEq, Eq)]
+enum Unread {
+    Torn(String),
+    /// Its format.
+    Later(u64),
+}
+
+impl From<String> for Unread {
+    fn from(why: String) -> Self {
+        Self::Torn(why)
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Stored, Unread> {
+    let torn = || Unread::Torn("is torn: it does not match its first line".to_owned());
     let end = bytes
         .iter()
         .position(|byte| *byte == b'\n')
@@ -148,8 +180,16 @@ fn parse(bytes: &[u8]) -> Result<Stored, String> {
     let text = String::from_utf8(text.to_vec()).map_err(|_not_text| torn())?;
     let mut words = line
         .strip_prefix(MARK)
-        .ok_or("was not written by an agent: its first line is missing")?
+        .ok_or_else(|| "was not written by an agent: its first line is missing".to_owned())?
         .split_whitespace();
+    // First: what else a later format says, nobody knows here. The first one had no number.
+    let format = words.clone().find_map(|word| word.strip_prefix("format="));
+    let format = format.map_or(Ok(FORMAT), |number| {
+        number.parse().map_err(|_not_one| torn())
+    })?;
+    if format > FORMAT {
+        return Err(Unread::Later(format));
+    }
     let mut word = |name: &str| {
         words
             .next()
@@ -266,6 +306,9 @@ const CURRENT: &str = "snapshot.toml";
 const PREVIOUS: &str = "snapshot.prev.toml";
 const NEXT: &str = "snapshot.next.toml";
 const LOCK: &str = "lock";
+/// The format that this code writes, and the newest it reads. Words of the first line that are not known are passed over:
+/// one whose loss would matter raises the number.
+const FORMAT: u64 = 1;
 /// Begins every file; a TOML comment, so that the file is a rule set as it stands.
 const MARK: &str = "# adit snapshot";
 /// Bytes of a stored file: the largest rule set and its first line. Held once at start.

@@ -273,13 +273,19 @@ fn acknowledgement(in_force: &InForce) -> Ack {
 }
 
 /// What was in force when the agent last ran, or nothing. Files are read here, so not on a shard.
+///
+/// # Errors
+/// The rules are of a later format: an agent without them would refuse everything, and write over them at the next push.
 pub(crate) fn last_good(
     store: &Store<Folder>,
     roots: &TlsRoots,
     signers: &Signers,
     journal: &Journal,
-) -> Option<InForce> {
+) -> Result<Option<InForce>, String> {
     let found = store.load();
+    if found.is_later {
+        return Err(found.damage.concat());
+    }
     let note = |what: &str| {
         journal.record("snapshot", what, clock::unix_now());
         tracing::warn!(what = ?what, "stored rules");
@@ -287,7 +293,9 @@ pub(crate) fn last_good(
     for damage in &found.damage {
         note(damage);
     }
-    let stored = found.stored?;
+    let Some(stored) = found.stored else {
+        return Ok(None);
+    };
     let pushed = match signers.open(&stored.text, None) {
         Ok(pushed) => pushed,
         Err(refused) => {
@@ -296,7 +304,7 @@ pub(crate) fn last_good(
                 "version {} is not in force: {refused}",
                 stored.version
             ));
-            return None;
+            return Ok(None);
         }
     };
     match Snapshot::from_file("snapshot.toml", stored.version, pushed.rules.to_owned()) {
@@ -307,11 +315,11 @@ pub(crate) fn last_good(
             for problem in trust.problems() {
                 note(&problem);
             }
-            Some(InForce {
+            Ok(Some(InForce {
                 snapshot,
                 trust,
                 stamp: pushed.stamp,
-            })
+            }))
         }
         Err(problems) => {
             // Whole, but no rule set for this version of the program. The one before may grant more
@@ -320,7 +328,7 @@ pub(crate) fn last_good(
                 "version {} is not in force: {problems}",
                 stored.version
             ));
-            None
+            Ok(None)
         }
     }
 }

@@ -46,7 +46,7 @@ impl Subscriber for Subscribed {
             not_ready: self.status.ready().err().unwrap_or_default(),
             tunnels: count(tunnels.len()),
             streams: count(streams),
-            certificate_until_unix_s: 0,
+            ..Beat::default()
         }
     }
 

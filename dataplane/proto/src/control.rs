@@ -34,6 +34,47 @@ pub const SUBSCRIPTIONS: &str = "/node/v1/subscriptions";
 /// The newest version of these messages that this code speaks.
 pub const FORMAT: u16 = 1;
 
+/// The oldest version it still speaks.
+pub const FORMAT_OLDEST: u16 = 1;
+
+/// The newest version that this code and a peer that speaks `theirs` and older ones have in common.
+#[must_use]
+pub const fn common_format(theirs: u16) -> Option<u16> {
+    if theirs < FORMAT_OLDEST {
+        None
+    } else if theirs < FORMAT {
+        Some(theirs)
+    } else {
+        Some(FORMAT)
+    }
+}
+
+/// A feature: beats say what a person should look at ([`Beat::problems`]).
+pub const PROBLEMS: &str = "problems";
+
+/// What this code can do beyond [`FORMAT`], a word each.
+pub const FEATURES: &[&str] = &[PROBLEMS];
+
+/// Those of [`FEATURES`] that a peer with `theirs` has too; what we do not know is ignored.
+#[must_use]
+pub fn common_features(theirs: &[String]) -> Vec<String> {
+    let known = FEATURES.iter().filter(|ours| has_feature(theirs, ours));
+    known.map(|&feature| String::from(feature)).collect()
+}
+
+/// Whether `feature` is among `theirs`.
+#[must_use]
+pub fn has_feature(theirs: &[String], feature: &str) -> bool {
+    theirs.iter().any(|known| known == feature)
+}
+
+/// The first of `needed` that is not among `theirs`.
+#[must_use]
+pub fn missing_feature<'a>(needed: &[&'a str], theirs: &[String]) -> Option<&'a str> {
+    let missing = |feature: &&&str| !has_feature(theirs, feature);
+    needed.iter().find(missing).copied()
+}
+
 /// Seconds between two events, at most: a control plane that has nothing to say sends [`Event::Beat`]. A node that has
 /// heard nothing for three times as long looks for another connection.
 pub const BEAT_SECONDS: u64 = 3;
@@ -147,6 +188,9 @@ pub struct Hello {
     pub in_force: Option<InForce>,
     /// The version of the [`Trust`] it has.
     pub trust: u64,
+    /// Its [`FEATURES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
 }
 
 /// Rules that a node has in force.
@@ -176,6 +220,12 @@ pub struct Welcome {
     pub subscription: String,
     /// Which server of the control plane this is, for people.
     pub server: String,
+    /// The [`FORMAT`] that both will speak.
+    #[serde(default = "first_format")]
+    pub format: u16,
+    /// The [`FEATURES`] that both will use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
 }
 
 /// Rules are in force on all shards.
@@ -223,6 +273,9 @@ pub struct Beat {
     pub streams: u64,
     /// When its certificate ends, in seconds since 1970.
     pub certificate_until_unix_s: u64,
+    /// What a person should look at although it works, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }
 
 /// A question to a node: a request as its admin endpoint takes it, of the paths a node lets its control plane ask.
@@ -383,6 +436,11 @@ impl core::fmt::Debug for Enrol {
     }
 }
 
+// What spoke no other said none.
+fn first_format() -> u16 {
+    1
+}
+
 fn put_json<T: Serialize>(out: &mut Vec<u8>, kind: u8, message: &T) {
     put(out, kind, &to_json(message));
 }
@@ -413,6 +471,8 @@ mod tests {
             Event::Welcome(Welcome {
                 subscription: "s1".to_owned(),
                 server: "cp-1".to_owned(),
+                format: FORMAT,
+                features: common_features(&[PROBLEMS.to_owned()]),
             }),
             Event::Push(b"adit-manifest 1\n".to_vec()),
             Event::Trust(Trust {
@@ -496,6 +556,27 @@ mod tests {
         let mut bytes = Vec::new();
         put(&mut bytes, WELCOME, b"{}");
         assert!(Event::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn r15_a_peer_is_met_in_the_newest_format_that_both_speak() {
+        assert_eq!(common_format(FORMAT_OLDEST - 1), None);
+        assert_eq!(common_format(FORMAT_OLDEST), Some(FORMAT_OLDEST));
+        assert_eq!(common_format(FORMAT), Some(FORMAT));
+        assert_eq!(common_format(FORMAT + 1), Some(FORMAT));
+    }
+
+    #[test]
+    fn r15_features_are_those_of_both_and_one_that_is_needed_and_missing_is_named() {
+        let theirs = ["later", PROBLEMS].map(str::to_owned);
+        assert_eq!(common_features(&theirs), [PROBLEMS]);
+        assert_eq!(common_features(&theirs[..1]), Vec::<String>::new());
+        assert_eq!(missing_feature(&[PROBLEMS, "later"], &theirs), None);
+        assert_eq!(
+            missing_feature(&[PROBLEMS, "latest"], &theirs),
+            Some("latest")
+        );
+        assert_eq!(missing_feature(&[], &[]), None);
     }
 
     #[test]

@@ -48,6 +48,8 @@ struct Pair {
 /// `trust.json`: the trust, and beside it what else a control plane decides for a node.
 #[derive(Serialize, Deserialize)]
 struct TrustFile {
+    #[serde(default = "first_format")]
+    format: u16,
     location: String,
     /// When to renew the certificate with this serial number.
     #[serde(default)]
@@ -74,6 +76,7 @@ impl<S: Storage> Store<S> {
         let beside = self
             .text(TRUST)?
             .ok_or_else(|| format!("{TRUST} is missing"))?;
+        check_format(&beside)?;
         let beside: TrustFile =
             serde_json::from_str(&beside).map_err(|error| format!("{TRUST}: {error}"))?;
         let found = Identity::new(&pair.key, &pair.certificate, &beside.location, beside.trust)?;
@@ -113,6 +116,7 @@ impl<S: Storage> Store<S> {
     /// What the file system says, and to what.
     pub(crate) fn save_trust(&self, identity: &Identity) -> Result<(), SaveError> {
         let beside = TrustFile {
+            format: FORMAT,
             location: identity.location().to_owned(),
             serial: identity.leaf().serial.clone(),
             renew_unix_s: identity.renew_unix_s(),
@@ -221,6 +225,27 @@ fn at(name: &'static str) -> impl FnOnce(io::Error) -> SaveError {
     move |error| SaveError { name, error }
 }
 
+// First, and of nothing else: what a later format is, nobody knows here.
+fn check_format(beside: &str) -> Result<(), String> {
+    #[derive(Deserialize)]
+    struct Format {
+        #[serde(default = "first_format")]
+        format: u16,
+    }
+    match serde_json::from_str(beside) {
+        Ok(Format { format }) if format > FORMAT => Err(format!(
+            "{TRUST} has format {format}, and this version of aditd reads {FORMAT}; start the newer one again"
+        )),
+        // What is no JSON is told by whoever reads all of it.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+// What knew no other wrote none.
+fn first_format() -> u16 {
+    1
+}
+
 fn leaf_key(chain: &str) -> Option<Vec<u8>> {
     use rustls_pki_types::pem::PemObject as _;
     let leaf = adit_tls::CertificateDer::from_pem_slice(chain.as_bytes()).ok()?;
@@ -322,6 +347,9 @@ impl Storage for Folder {
     }
 }
 
+/// The format of `trust.json` that this code writes, and the newest it reads. A member whose loss would matter to who wrote
+/// it raises the number; others are passed over.
+const FORMAT: u16 = 1;
 const KEY: &str = "key.pem";
 const KEY_NEXT: &str = "key.next.pem";
 const CERT: &str = "cert.pem";

@@ -17,6 +17,8 @@ pub(crate) struct Line<'a> {
     pub(crate) subscriber: &'a dyn Subscriber,
     pub(crate) asker: Asker,
     pub(crate) base: String,
+    /// The control plane knows what problems are.
+    pub(crate) tells_problems: bool,
 }
 
 impl Line<'_> {
@@ -83,6 +85,9 @@ impl Line<'_> {
     pub(crate) fn beat(&self) -> Beat {
         let mut beat = self.subscriber.beat();
         beat.certificate_until_unix_s = self.subscription.identity().leaf().until_unix_s;
+        if self.tells_problems {
+            beat.problems = shortened(self.subscription.problems());
+        }
         beat
     }
 

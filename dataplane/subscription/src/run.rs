@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use adit_proto::control::{
-    self, Beat, Event, FORMAT, Goodbye, Hello, SUBSCRIPTIONS, Trust, Welcome,
+    self, Beat, Event, FEATURES, FORMAT, FORMAT_OLDEST, Goodbye, Hello, PROBLEMS, SUBSCRIPTIONS,
+    Trust, Welcome,
 };
 use adit_runtime::clock;
 use adit_transport::backoff::Backoff;
@@ -41,7 +42,7 @@ pub struct Facts {
     pub instance: String,
 }
 
-/// How fast things happen; tests are faster.
+/// How fast things happen, and what is asked of the other end; tests are faster.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     pub(crate) retry_cap: Duration,
@@ -49,6 +50,8 @@ pub(crate) struct Pace {
     pub(crate) news: Duration,
     pub(crate) dead_after: Duration,
     pub(crate) unwanted: Duration,
+    /// Features without which there is no going on.
+    pub(crate) needed: &'static [&'static str],
 }
 
 impl Default for Pace {
@@ -59,6 +62,7 @@ impl Default for Pace {
             news: NEWS_EVERY,
             dead_after: DEAD_AFTER,
             unwanted: UNWANTED_WAIT,
+            needed: &[],
         }
     }
 }
@@ -291,6 +295,7 @@ impl Subscription {
             location: identity.location().to_owned(),
             in_force: subscriber.in_force(),
             trust: identity.trust().version,
+            features: FEATURES.iter().map(|&feature| feature.to_owned()).collect(),
         };
         let asker = connection.asker();
         let body = asker
@@ -300,12 +305,14 @@ impl Subscription {
         let Some(Event::Welcome(welcome)) = row.next().await? else {
             return Err(Failed::Path("the first event is no welcome".to_owned()));
         };
+        check_welcome(&welcome, self.pace.needed).map_err(Failed::Path)?;
         self.welcomed(url, &welcome);
         let line = Line {
             subscription: self,
             subscriber,
             asker,
             base: format!("{SUBSCRIPTIONS}/{}", welcome.subscription),
+            tells_problems: control::has_feature(&welcome.features, PROBLEMS),
         };
         let mut beats = tokio::time::interval(self.pace.beat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -526,9 +533,25 @@ fn load(store: &Store<Folder>, folder: &Path) -> Result<Identity, String> {
     })
 }
 
+// Whether we can go on with a server that says this.
+fn check_welcome(welcome: &Welcome, needed: &[&str]) -> Result<(), String> {
+    if !(FORMAT_OLDEST..=FORMAT).contains(&welcome.format) {
+        return Err(format!(
+            "the control plane wants to speak format {}, and this node speaks {FORMAT_OLDEST} to {FORMAT}; update the node",
+            welcome.format
+        ));
+    }
+    match control::missing_feature(needed, &welcome.features) {
+        Some(feature) => Err(format!(
+            "the control plane does not have the feature `{feature}`, which this node needs; update the control plane"
+        )),
+        None => Ok(()),
+    }
+}
+
 // Whether people wait to hear of it: what moves with each request can wait for the next beat.
 fn is_news(last: &Beat, now: &Beat) -> bool {
-    last.not_ready != now.not_ready || last.tunnels != now.tunnels
+    last.not_ready != now.not_ready || last.tunnels != now.tunnels || last.problems != now.problems
 }
 
 async fn taken(pushing: &mut Option<BoxFuture<'_, Result<(), Failed>>>) -> Result<(), Failed> {

@@ -26,7 +26,8 @@ pub trait Subscriber: Send + Sync {
     /// What of it the role cannot use.
     fn check(&self, trust: &Trust) -> Result<(), String>;
 
-    /// What is said of the node every few seconds. The end of its certificate is filled in by the subscription.
+    /// What is said of the node every few seconds. The end of its certificate and its problems are
+    /// filled in by the subscription.
     fn beat(&self) -> Beat;
 
     /// Answers a question. Only questions of the list of what a control plane may ask come here.

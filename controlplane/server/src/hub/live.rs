@@ -29,6 +29,9 @@ pub(crate) struct Live {
     pub(crate) running: Option<Running>,
     pub(crate) refused: Option<LastNack>,
     pub(crate) not_ready: Vec<String>,
+    // A server of an earlier version writes none.
+    #[serde(default)]
+    pub(crate) problems: Vec<String>,
     pub(crate) tunnels: u64,
     pub(crate) streams: u64,
 }
@@ -205,6 +208,7 @@ impl Board {
             running: state.running,
             refused: state.refused,
             not_ready: state.beat.not_ready,
+            problems: state.beat.problems,
             tunnels: state.beat.tunnels,
             streams: state.beat.streams,
         }

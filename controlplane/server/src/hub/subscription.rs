@@ -181,9 +181,12 @@ impl Subscription {
     /// The node lives. Whether it said anything that others should know.
     pub(crate) fn beaten(&self, mut beat: Beat) -> bool {
         beat.not_ready = lines(beat.not_ready);
+        beat.problems = lines(beat.problems);
         let mut state = self.state.lock();
         state.heard = Instant::now();
-        let changed = state.beat.not_ready != beat.not_ready || state.beat.tunnels != beat.tunnels;
+        let changed = state.beat.not_ready != beat.not_ready
+            || state.beat.problems != beat.problems
+            || state.beat.tunnels != beat.tunnels;
         state.beat = beat;
         changed
     }

@@ -150,6 +150,7 @@ pub(crate) fn ada() -> By {
 pub(crate) fn hello(software: &str) -> Hello {
     Hello {
         format: 1,
+        features: Vec::new(),
         software: software.to_owned(),
         instance: "0".repeat(32),
         location: LOCATION.to_owned(),

@@ -256,3 +256,35 @@ async fn so_many_lines_of_so_many_bytes_are_kept_of_what_a_node_says() {
     let kept = subscription.state().beat.not_ready;
     assert_eq!(kept, ["l".repeat(LINE_BYTES_KEPT - 1)]);
 }
+
+#[test]
+fn r15_a_node_of_another_version_is_met_in_the_format_of_both_or_told_what_it_lacks() {
+    let of = |format: u16, features: &[&str]| Hello {
+        format,
+        features: features.iter().map(|&feature| feature.to_owned()).collect(),
+        ..hello("a 1")
+    };
+    assert_eq!(check_hello(&of(1, &[]), &[]).unwrap(), 1);
+    assert_eq!(check_hello(&of(2, &["later"]), &[]).unwrap(), 1);
+    let why = check_hello(&of(0, &[]), &[]).unwrap_err();
+    assert!(format!("{why:?}").contains("update the node"), "{why:?}");
+    assert_eq!(
+        check_hello(&of(1, &["needed", "later"]), &["needed"]).unwrap(),
+        1
+    );
+    let why = check_hello(&of(1, &["later"]), &["needed"]).unwrap_err();
+    assert!(format!("{why:?}").contains("`needed`"), "{why:?}");
+}
+
+#[test]
+fn r15_what_a_server_of_the_first_version_wrote_of_a_node_is_read() {
+    let first =
+        br#"{"server":"cp-1","subscription":"s","instance":"i","since_unix_s":1,"software":"a 1",
+        "running":null,"refused":null,"not_ready":[],"tunnels":2,"streams":3}"#;
+    let live: Live = serde_json::from_slice(first).unwrap();
+    assert_eq!((live.tunnels, live.problems.len()), (2, 0));
+    let later = std::str::from_utf8(first)
+        .unwrap()
+        .replacen('{', r#"{"later":1,"#, 1);
+    assert_eq!(serde_json::from_str::<Live>(&later).unwrap(), live);
+}

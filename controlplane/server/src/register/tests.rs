@@ -77,7 +77,8 @@ async fn ended(register: &Register) -> (Expired, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_has_ended_is_renewed_where_that_is_allowed_also_after_a_lost_answer() {
+async fn s08_a_certificate_that_has_ended_is_renewed_where_that_is_allowed_also_after_a_lost_answer()
+ {
     let folder = tempfile::tempdir().unwrap();
     let mut register = register(folder.path(), 0).await;
     let (proof, csr) = ended(&register).await;

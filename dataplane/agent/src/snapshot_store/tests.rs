@@ -266,3 +266,33 @@ fn a_folder_that_cannot_be_had_is_named() {
         "{error}"
     );
 }
+
+#[test]
+fn r15_a_snapshot_of_a_later_format_is_refused_by_its_number_and_the_one_before_is_not_used_instead()
+ {
+    let disk = saved(&[1, 2]);
+    let whole = String::from_utf8((&disk).read(CURRENT).unwrap().unwrap()).unwrap();
+    let ours = format!(" format={FORMAT}\n");
+    assert!(whole.contains(&ours), "{whole}");
+    let put = |text: &str| (&disk).write_through(CURRENT, text.as_bytes()).unwrap();
+    // Whatever else its first line has come to be.
+    for line in [
+        format!(" format={}\n", FORMAT + 1),
+        format!(" format={} later=yes\n", FORMAT + 1),
+    ] {
+        put(&whole.replace(&ours, &line));
+        let found = Store::new(&disk).load();
+        assert!(found.is_later && found.stored.is_none());
+        assert!(
+            found.damage[0].contains("has format 2"),
+            "{:?}",
+            found.damage
+        );
+    }
+    for line in ["\n", " format=1 later=yes\n"] {
+        put(&whole.replace(&ours, line));
+        assert_eq!(version_of(&disk), Some(2), "{line:?}");
+    }
+    put(&whole.replace(&ours, " format=one\n"));
+    assert_eq!(version_of(&disk), Some(1), "torn");
+}

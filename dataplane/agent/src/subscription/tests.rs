@@ -340,5 +340,5 @@ fn nobody() -> Signers {
 }
 
 fn at_start(store: &Store<Folder>, signers: &Signers, journal: &Journal) -> Option<InForce> {
-    last_good(store, &TlsRoots::System, signers, journal)
+    last_good(store, &TlsRoots::System, signers, journal).unwrap()
 }

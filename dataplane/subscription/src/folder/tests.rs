@@ -304,3 +304,32 @@ fn a_key_that_others_can_read_is_not_used_and_no_file_is_made_so() {
     let error = store.load().unwrap_err();
     assert!(error.contains("chmod 600"), "{error}");
 }
+
+#[test]
+fn r15_an_identity_of_a_later_format_is_refused_by_its_number_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(Folder::claim(folder.path()).unwrap());
+    let identity = Signer::new().identity(1);
+    store.keep_key(identity.key_pem()).unwrap();
+    store.save(&identity).unwrap();
+    let path = folder.path().join("trust.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let ours = format!("\"format\": {FORMAT},");
+    assert!(text.contains(&ours), "{text}");
+
+    let later = text.replace(
+        &ours,
+        &format!("\"format\": {}, \"later\": true,", FORMAT + 1),
+    );
+    fs::write(&path, &later).unwrap();
+    let why = store.load().unwrap_err();
+    assert!(
+        why.contains("has format 2") && why.contains("newer"),
+        "{why}"
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), later);
+
+    // Members that are not known are passed over; what has no number is of the first format.
+    fs::write(&path, text.replace(&ours, "\"later\": true,")).unwrap();
+    assert!(store.load().unwrap().is_some());
+}

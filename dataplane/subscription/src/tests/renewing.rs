@@ -79,6 +79,87 @@ fn a_renewal_with_a_trust_that_the_role_cannot_use_brings_the_certificate_and_no
 }
 
 #[test]
+fn s08_with_a_renewal_endpoint_that_fails_half_of_the_time_each_certificate_is_renewed_in_time() {
+    run(async {
+        let mut server = Server::new().await;
+        {
+            let mut script = server.script.lock();
+            script.fails_every_other = true;
+            // Six seconds for what takes thirty days.
+            script.life = (0, 6);
+        }
+        let node = Node::new(&server.authority, 4, 6);
+        let (recorder, mut told) = Recorder::new();
+        let subscription = node.start(&server, recorder);
+        for serial in ["101", "102", "103"] {
+            let told = loop {
+                assert_eq!(subscription.problems(), Vec::<String>::new());
+                match tokio::time::timeout(Duration::from_millis(50), told.recv()).await {
+                    Ok(told) => break told,
+                    Err(_elapsed) => {}
+                }
+            };
+            assert_eq!(
+                told,
+                Some(Told::Identity(serial.to_owned(), Change::Credentials))
+            );
+        }
+        assert_eq!(server.script.lock().asked, 6, "every other one failed");
+        let beat = server.beat().await;
+        assert_eq!(beat.problems, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn s08_a_certificate_that_is_not_renewed_raises_the_alarm_at_a_third_of_its_life_and_tries_go_on_after_its_end()
+ {
+    run(async {
+        let mut server = Server::new().await;
+        server.script.lock().denials.extend([503; 100_000]);
+        // Half of it is over, and a third is reached in two seconds.
+        let node = Node::new(&server.authority, 6, 6);
+        let (recorder, _told) = Recorder::new();
+        let subscription = node.start(&server, recorder);
+        // The control plane is told without being asked.
+        let mut told = Vec::new();
+        while told.is_empty() {
+            let left = |node: &Node| {
+                let until = node.identity().leaf().until_unix_s;
+                until.saturating_sub(adit_runtime::clock::unix_now())
+            };
+            told = server.beat().await.problems;
+            assert!(
+                !told.is_empty() || left(&node) >= 3,
+                "no alarm with {} s left",
+                left(&node)
+            );
+            assert!(
+                told.is_empty() || left(&node) <= 4,
+                "an alarm with {} s left",
+                left(&node)
+            );
+            server.say(&adit_proto::control::Event::Beat);
+        }
+        assert!(told[0].contains("less than a third"), "{told:?}");
+        assert_eq!(subscription.problems(), told);
+        // From its end on the key alone speaks for the node.
+        let (asked, shown) = server
+            .until(|heard| match heard {
+                Heard::Renew(asked, shown) if asked.expired.is_some() => Some((asked, shown)),
+                _ => None,
+            })
+            .await;
+        assert!(asked.expired.is_some() && shown.is_none());
+        assert!(subscription.problems()[0].contains("has expired"));
+        server.script.lock().denials.clear();
+        server.hello().await;
+        while !subscription.problems().is_empty() {
+            server.beat().await;
+        }
+    });
+}
+
+#[test]
 fn a_certificate_in_its_first_half_is_left_alone() {
     run(async {
         let mut server = Server::new().await;

@@ -43,6 +43,8 @@ pub(super) enum Heard {
 /// What a test changes of a server.
 pub(super) struct Script {
     pub(super) serial: u64,
+    /// Requests for a certificate so far.
+    pub(super) asked: u64,
     /// Whom the next certificates name.
     pub(super) names: String,
     /// How long ago they began, and how long they go on.
@@ -56,6 +58,10 @@ pub(super) struct Script {
     pub(super) denial: String,
     /// Answers are not taken while somebody holds it for writing.
     pub(super) desk: Arc<tokio::sync::RwLock<()>>,
+    /// Whether every other request for a certificate is answered 503.
+    pub(super) fails_every_other: bool,
+    /// Format and features of the welcome.
+    pub(super) speaks: (u16, Vec<String>),
     /// Whether a hello is answered with a welcome.
     pub(super) welcomes: bool,
 }
@@ -105,6 +111,7 @@ impl Server {
         let (tell, heard) = mpsc::unbounded_channel();
         let script = Arc::new(Mutex::new(Script {
             serial: 0x100,
+            asked: 0,
             names: AGENT.to_owned(),
             life: (1, 3600),
             renew_unix_s: 0,
@@ -113,6 +120,8 @@ impl Server {
             denials: VecDeque::new(),
             denial: r#"{"title":"no","detail":"the test says no"}"#.to_owned(),
             desk: Arc::default(),
+            fails_every_other: false,
+            speaks: (control::FORMAT, vec![control::PROBLEMS.to_owned()]),
             welcomes: true,
         }));
         let row = Arc::new(Mutex::new(None));
@@ -257,9 +266,12 @@ impl Desk {
             ["subscriptions"] => {
                 let (say, row) = mpsc::unbounded_channel();
                 let mut bytes = Vec::new();
+                let (format, features) = self.script.lock().speaks.clone();
                 let welcome = Welcome {
                     subscription: "s1".to_owned(),
                     server: "cp-1".to_owned(),
+                    format,
+                    features,
                 };
                 Event::Welcome(welcome).encode(&mut bytes);
                 if self.script.lock().welcomes {
@@ -286,6 +298,10 @@ impl Desk {
 
     fn sign(&self, csr: &str) -> Written {
         let mut script = self.script.lock();
+        script.asked += 1;
+        if script.fails_every_other && script.asked % 2 == 1 {
+            return status(503, &script.denial);
+        }
         if let Some(denial) = script.denials.pop_front() {
             return status(denial, &script.denial);
         }

@@ -247,6 +247,64 @@ fn who_becomes_ready_says_so_at_once_and_what_follows_within_news_every_is_said_
 }
 
 #[test]
+fn r15_a_control_plane_of_the_first_version_is_subscribed_to_and_one_of_a_later_format_is_named() {
+    run(async {
+        let mut server = Server::new().await;
+        // It said neither format nor features.
+        server.script.lock().speaks = (1, Vec::new());
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, _told) = Recorder::new();
+        let subscription = node.start(&server, recorder);
+        assert_eq!(server.hello().await.0.features, ["problems"]);
+        server.beat().await;
+        assert_eq!(subscription.status()["connected"], true);
+    });
+    run(async {
+        let mut server = Server::new().await;
+        server.script.lock().speaks = (2, Vec::new());
+        let node = Node::new(&server.authority, 1, 3600);
+        let (recorder, _told) = Recorder::new();
+        let subscription = node.start(&server, recorder);
+        server.hello().await;
+        server.hello().await;
+        let status = subscription.status();
+        let failure = status["last_failure"].as_str().unwrap_or_default();
+        assert!(
+            failure.contains("format 2") && failure.contains("update the node"),
+            "{failure}"
+        );
+    });
+}
+
+#[test]
+fn r15_a_feature_that_the_node_needs_and_the_control_plane_lacks_is_named_and_others_do_not_matter()
+{
+    for (speaks, is_fine) in [(["problems", "later"], true), (["later", "latest"], false)] {
+        run(async {
+            let mut server = Server::new().await;
+            server.script.lock().speaks = (1, speaks.map(str::to_owned).to_vec());
+            let node = Node::new(&server.authority, 1, 3600);
+            let (recorder, _told) = Recorder::new();
+            let pace = Pace {
+                needed: &["problems"],
+                ..FAST
+            };
+            let subscription = node.subscription_at(&[server.url()], None, pace);
+            start(&subscription, recorder);
+            server.hello().await;
+            if is_fine {
+                server.beat().await;
+                return;
+            }
+            server.hello().await;
+            let status = subscription.status();
+            let failure = status["last_failure"].as_str().unwrap_or_default();
+            assert!(failure.contains("the feature `problems`"), "{failure}");
+        });
+    }
+}
+
+#[test]
 fn an_event_of_an_unknown_kind_is_passed_over() {
     run(async {
         let mut server = Server::new().await;

@@ -30,6 +30,7 @@ pub(super) const FAST: Pace = Pace {
     news: Duration::from_millis(5),
     dead_after: Duration::from_millis(400),
     unwanted: Duration::from_millis(300),
+    needed: &[],
 };
 
 /// Runs `test` to its end, at most half a minute.
