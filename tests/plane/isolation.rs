@@ -33,7 +33,10 @@ const TABLE: &[(&str, &str, Rule)] = &[
     ("post", "/api/v1/logins", Open),
     ("delete", "/api/v1/logins/current", Known),
     ("get", "/api/v1/whoami", Known),
+    ("post", "/api/v1/password", Known),
+    ("get", "/api/v1/tokens", Seen),
     ("post", "/api/v1/tokens", Known),
+    ("delete", "/api/v1/tokens/{id}", Known),
     ("get", "/api/v1/users", Seen),
     ("post", "/api/v1/users", User(Verb::UsersWrite)),
     ("get", "/api/v1/users/{name}", User(Verb::UsersRead)),
@@ -252,7 +255,7 @@ fn s09_every_operation_is_for_whom_the_table_says_and_tells_nobody_of_another_su
         .find(|who| who.what == "administrator@a")
         .unwrap()
         .caller;
-    for list in ["users", "rules", "acts"] {
+    for list in ["users", "tokens", "rules", "acts"] {
         let mut path = format!("/api/v1/{list}?limit=1");
         for _ in 0..300 {
             let page = of_a.get(&path);
@@ -376,6 +379,11 @@ fn send(caller: &Caller, method: &str, path: &str, subaccount: &str) -> adit_tes
 fn populate(plane: &Plane, root: &Caller) -> Vec<Line> {
     root.make_user("user-of-a", &["viewer@a"]);
     root.make_user(&format!("{MARK}-user"), &[&format!("operator@{B}")]);
+    for (user, label) in [("user-of-a", "of a"), ("zzsecret-user", "zzsecret token")] {
+        let token = json!({"label": label, "days": 1});
+        let made = plane.log_in(user).post("/api/v1/tokens", &token);
+        assert_eq!(made.status, 201, "{made:?}");
+    }
     assert_eq!(root.apply("a", "", &rules_number(1)).status, 200);
     assert_eq!(
         root.apply(B, "?message=zzsecret", &rules_number(77)).status,

@@ -12,6 +12,7 @@ mod damage;
 mod fleet;
 mod full;
 mod isolation;
+mod issuer;
 mod nodes;
 mod people;
 mod pushes;
@@ -19,6 +20,7 @@ mod renewals;
 mod rules;
 mod schema;
 mod secrets;
+mod tokens;
 
 /// Writes one test for each memory: `name::embedded` and `name::etcd`.
 macro_rules! on_both_memories {

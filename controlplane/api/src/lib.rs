@@ -19,7 +19,8 @@ pub use node::{
     Nodes, Running, Why, WhyPart,
 };
 pub use people::{
-    Grant, Login, NewToken, NewUser, Role, Scope, Setup, Token, User, UserChange, Users, Whoami,
+    ApiToken, ApiTokens, Grant, Login, NewToken, NewUser, PasswordChange, Role, Scope, Setup,
+    Token, User, UserChange, Users, Whoami,
 };
 pub use problem::Problem;
 pub use rules::{

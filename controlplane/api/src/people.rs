@@ -108,6 +108,55 @@ pub struct NewToken {
     pub days: u64,
 }
 
+/// A token for programs, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "both ends of a message write all of it"
+)]
+pub struct ApiToken {
+    /// By what it is revoked; no secret.
+    pub id: String,
+    /// Whose it is, and who made it.
+    pub user: String,
+    /// What it is for.
+    pub label: String,
+    /// What it may do now: what its user may, or less; nothing while they are disabled.
+    pub grants: Vec<Grant>,
+    /// When it was made, in seconds since 1970.
+    pub created_unix_s: u64,
+    /// When it ends, in seconds since 1970.
+    pub expires_unix_s: u64,
+}
+
+/// A page of tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "both ends of a message write all of it"
+)]
+pub struct ApiTokens {
+    /// In the order of their ids.
+    pub items: Vec<ApiToken>,
+    /// Where there are more: what to give as `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A new password of whoever asks.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "both ends of a message write all of it"
+)]
+pub struct PasswordChange {
+    /// The password that counts now.
+    pub old: String,
+    /// The new one, 12 to 256 bytes.
+    pub new: String,
+}
+
 /// Who asks, as the server sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[expect(
@@ -200,6 +249,12 @@ macro_rules! hidden {
     )+};
 }
 
+impl fmt::Debug for PasswordChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordChange")
+    }
+}
+
 hidden!(Setup: user, Login: user, Token: user, NewUser: name, UserChange: grants);
 
 #[cfg(test)]
@@ -247,6 +302,13 @@ mod tests {
                 UserChange {
                     password: Some(secret()),
                     ..UserChange::default()
+                }
+            ),
+            format!(
+                "{:?}",
+                PasswordChange {
+                    old: secret(),
+                    new: secret()
                 }
             ),
         ];

@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use crate::plane::Connect;
 use crate::{
     acts, audit, authority, backup, demo, explain, login, nodes, pki, rules, serve, status, token,
-    users,
+    tokens, users,
 };
 
 /// Reach systems in a private network without opening one inbound port there.
@@ -81,9 +81,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Users(users::Command),
 
-    /// Make tokens for programs that use the control plane
+    /// Make, list and revoke tokens for programs that use the control plane
     #[command(subcommand)]
-    Tokens(users::TokenCommand),
+    Tokens(tokens::Command),
 
     /// Invite, list, revoke agents and gateways, and ask them
     #[command(subcommand)]

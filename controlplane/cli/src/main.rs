@@ -27,6 +27,7 @@ mod rules;
 mod serve;
 mod status;
 mod token;
+mod tokens;
 mod users;
 
 use std::process::ExitCode;
@@ -58,7 +59,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Logout => in_runtime(login::out(output)),
         Command::Whoami { connect } => in_runtime(login::whoami(connect, output)),
         Command::Users(command) => in_runtime(users::run(command, output)),
-        Command::Tokens(command) => in_runtime(users::tokens(command, output)),
+        Command::Tokens(command) => in_runtime(tokens::run(command, output)),
         Command::Nodes(command) => in_runtime(nodes::run(command, output)),
         Command::Explain(args) => in_runtime(explain::run(args, output)),
         Command::Why(args) => in_runtime(explain::why(args, output)),

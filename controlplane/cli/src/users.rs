@@ -1,18 +1,17 @@
-//! `adit users` and `adit tokens`: who may do what in the control plane, and tokens for programs.
+//! `adit users`: who may do what in the control plane, and one's own password.
 //!
 //! What a role may do is the server's. A grant is written `operator@acme`, or `auditor@*` for everywhere.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use adit_api::{Grant, NewToken, NewUser, Role, Scope, Token, User, UserChange, Users};
+use adit_api::{Grant, NewUser, PasswordChange, Role, Scope, User, UserChange, Users, Whoami};
 use serde_json::json;
 
 use crate::ending::Failure;
 use crate::output::{Output, Table};
 use crate::plane::shown::{plain, when};
 use crate::plane::{Answer, Call, Connect, Plane, prompt};
-use crate::safe_file::{self, Readers};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -25,6 +24,8 @@ pub(crate) enum Command {
     Add(AddArgs),
     /// Change a user: grants, password, whether they may do anything for now
     Set(SetArgs),
+    /// Change your own password; your other logins end, your tokens go on
+    Password(PasswordArgs),
     /// Take a user away; their logins and tokens count no more
     Remove {
         /// Name
@@ -76,24 +77,17 @@ pub(crate) struct SetArgs {
     connect: Connect,
 }
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Make a token for a program: it may do what you may, until it ends
-    ///
-    /// A program gives it by --token-file or ADIT_TOKEN_FILE.
-    New {
-        /// What it is for, as the acts will show it
-        #[arg(long)]
-        label: String,
-        /// For how many days it counts
-        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=366))]
-        days: u64,
-        /// Where the token is written, with mode 0600; it is shown nowhere else
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-        #[command(flatten)]
-        connect: Connect,
-    },
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct PasswordArgs {
+    /// A file with the password that counts now, or - for standard input; without it the terminal asks
+    #[arg(long, value_name = "FILE")]
+    old_password_file: Option<PathBuf>,
+    /// A file with the new password, or - for standard input (its next line); without it the terminal asks
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    connect: Connect,
 }
 
 /// A grant as people write it.
@@ -128,6 +122,7 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<(), Failure>
         Command::List { connect } => list(&connect.open()?, output).await,
         Command::Add(args) => add(args, output).await,
         Command::Set(args) => set(args, output).await,
+        Command::Password(args) => password(args, output).await,
         Command::Remove { name, connect } => {
             let plane = connect.open()?;
             let (_, tag) = read(&plane, &name).await?;
@@ -209,34 +204,28 @@ async fn set(args: SetArgs, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(crate) async fn tokens(command: TokenCommand, output: Output) -> Result<(), Failure> {
-    let TokenCommand::New {
-        label,
-        days,
-        out,
-        connect,
-    } = command;
-    if out.exists() {
+async fn password(args: PasswordArgs, output: Output) -> Result<(), Failure> {
+    let plane = args.connect.open()?;
+    let who: Whoami = plane.get(Call::get("/api/v1/whoami")).await?;
+    if who.how != "local" {
         return Err(Failure::failed(format!(
-            "{}: is there already and is not overwritten; choose another file",
-            out.display()
+            "{} has no password here to change ({}); log in with one: adit login",
+            plain(&who.name),
+            plain(&who.how)
         )));
     }
-    let plane = connect.open()?;
-    let wish = NewToken { label, days };
-    let token: Token = plane
-        .ask(Call::post("/api/v1/tokens").json(&wish)?)
-        .await?
-        .json()?;
-    safe_file::create(&out, token.token.as_bytes(), Readers::Owner)?;
+    let now = format!("{} as it is now", who.name);
+    let old = prompt::password(args.old_password_file.as_ref(), &now, false).await?;
+    let next = format!("{} from now on", who.name);
+    let new = prompt::password(args.password_file.as_ref(), &next, true).await?;
+    let call = Call::post("/api/v1/password").json(&PasswordChange { old, new })?;
+    plane.ask(call).await?;
     output.result(
         format_args!(
-            "{}: a token of {} until {}",
-            out.display(),
-            plain(&token.user),
-            when(token.expires_unix_s)
+            "{}: the password is changed; other logins have ended",
+            plain(&who.name)
         ),
-        &json!({"file": out, "user": token.user, "expires_unix_s": token.expires_unix_s}),
+        &json!({"name": who.name, "changed": true}),
     );
     Ok(())
 }
@@ -270,11 +259,11 @@ async fn read(plane: &Plane, name: &str) -> Result<(User, String), Failure> {
     Ok((answer.json()?, tag))
 }
 
+/// A user's path. Their names may hold what other names may not: mail addresses are names too.
 fn path(name: &str) -> Result<String, Failure> {
-    Ok(format!(
-        "/api/v1/users/{}",
-        crate::plane::segment("NAME", name)?
-    ))
+    let others = name.replace(['@', '+'], "-");
+    crate::plane::segment("NAME", &others)?;
+    Ok(format!("/api/v1/users/{name}"))
 }
 
 fn unwrapped(grants: Vec<GrantText>) -> Vec<Grant> {
@@ -292,6 +281,16 @@ fn tell(user: &User, output: Output) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mail_address_is_a_name_in_a_path_and_a_path_is_not() {
+        for name in ["ada", "ada+ops@example.com"] {
+            assert_eq!(path(name).unwrap(), format!("/api/v1/users/{name}"));
+        }
+        for name in ["", ".", "..", "a/b", "a b", "a%2fb", "a?b"] {
+            assert!(path(name).is_err(), "{name}");
+        }
+    }
 
     #[test]
     fn a_grant_reads_back_as_it_was_written() {

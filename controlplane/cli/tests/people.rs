@@ -337,6 +337,73 @@ fn a_program_uses_a_token_from_a_file_and_needs_no_login() {
 }
 
 #[test]
+fn a_token_is_listed_without_its_secret_and_ends_when_it_is_revoked() {
+    let plane = Plane::of_ada();
+    plane.done(&["tokens", "new", "--label", "pipeline", "--out", "token"]);
+    let secret = std::fs::read_to_string(plane.desk.path("token")).unwrap();
+    let run = plane.done(&["tokens", "list"]);
+    assert!(run.stdout.contains("pipeline"), "{}", run.stdout);
+    assert!(run.stdout.contains("administrator@*"), "{}", run.stdout);
+    let listed = plane.done(&["tokens", "list", "--json"]);
+    assert!(
+        !listed
+            .stdout
+            .contains(secret.strip_prefix("adit_t_").unwrap())
+    );
+    let listed = listed.json();
+    assert_eq!(listed["items"][0]["user"], "ada", "{listed}");
+    let id = listed["items"][0]["id"].as_str().unwrap();
+    plane.done(&["tokens", "revoke", id]);
+    let run = plane.adit(&["tokens", "revoke", id]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("no such token"), "{}", run.stderr);
+    let run = plane.done(&["tokens", "list", "--json"]);
+    assert_eq!(run.json()["items"], serde_json::json!([]));
+    let used = ["whoami", "--token-file", "token", "--server", &plane.url];
+    assert_eq!(plane.adit(&used).code, Some(1));
+}
+
+#[test]
+fn somebody_changes_their_own_password_and_stays_logged_in() {
+    const NEW: &str = "another horse entirely";
+    let plane = Plane::of_ada();
+    let mut terminal = plane.at_terminal(&["users", "password"]);
+    terminal.asked("password of ada as it is now: ");
+    terminal.types(&format!("{PASSWORD}\n"));
+    terminal.asked("password of ada from now on: ");
+    terminal.types(&format!("{NEW}\n"));
+    terminal.asked("again: ");
+    terminal.types(&format!("{NEW}\n"));
+    let (shown, run) = terminal.told();
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(!shown.contains("horse"), "{shown:?}");
+    assert!(!run.stdout.contains("horse") && !run.stderr.contains("horse"));
+    plane.done(&["whoami"]);
+
+    // By files as well, and not with the password of before.
+    let file = |name: &str, text: &str| {
+        let path = plane.desk.path(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    file("old", PASSWORD);
+    file("new", "a third horse comes");
+    let change = [
+        "users",
+        "password",
+        "--old-password-file",
+        "old",
+        "--password-file",
+        "new",
+    ];
+    let run = plane.adit(&change);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("nothing was changed"), "{}", run.stderr);
+    file("old", NEW);
+    plane.done(&change);
+}
+
+#[test]
 fn a_password_that_is_typed_is_not_shown_and_a_program_is_not_asked() {
     let plane = Plane::of_ada();
     let run = plane.adit(&["login", &plane.url]);
@@ -388,6 +455,7 @@ fn no_command_takes_a_secret_as_an_argument() {
         (&["login"][..], &["--password", "--token"][..]),
         (&["users", "add"], &["--password", "--token"]),
         (&["tokens", "new"], &["--token"]),
+        (&["users", "password"], &["--password", "--old-password"]),
         (&["whoami"], &["--password", "--token"]),
     ] {
         for flag in flags {

@@ -120,6 +120,10 @@ pub const KEYS_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Between two fetches for tokens with a key that is not known. 10 s: a made-up token costs the provider nothing more.
 pub const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);
 
+/// Requests that wait for an issuer's answer about a key that is not known. 256; 20 KiB each. Beyond, a token is refused
+/// at once: whoever makes up keys holds no more than that.
+pub const KEY_WAITERS_MAX: usize = 256;
+
 /// Bytes of a backup before it is sealed. 192 MiB: a thousand locations with rules of 100 KiB; what comes back has to fit
 /// [`BODIES_BYTES_MAX`]. Held three times while it is made or restored: 576 MiB.
 pub const BACKUP_BYTES_MAX: usize = 192 * 1024 * 1024;

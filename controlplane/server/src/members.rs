@@ -1,9 +1,11 @@
 //! Users in the store, and the first of them.
 //!
-//! Who may do what is `people`'s; here records are read and written, and passwords hashed off the loop. Their logins
-//! and tokens are `bearers`'s.
+//! Who may do what is `people`'s; here records are read and written. Passwords are `passwords`'s, logins `bearers`'s and
+//! the tokens of programs `tokens`'s.
 
 mod bearers;
+mod passwords;
+mod tokens;
 
 use std::net::IpAddr;
 use std::str::FromStr as _;
@@ -13,7 +15,6 @@ use std::time::Duration;
 use adit_api as api;
 use adit_people::bearer::{Kind, Secret, Setup};
 use adit_people::limits::GRANTS_MAX;
-use adit_people::password::PasswordHash;
 use adit_people::{
     Grant, How, Principal, Role, Scope, Throttle, User, UserName, may_grant, may_read_user,
 };
@@ -32,6 +33,7 @@ use crate::scan;
 use crate::trouble::Trouble;
 use bearers::Bearer;
 pub(crate) use bearers::Known;
+pub(crate) use tokens::is_id;
 
 /// Reads and changes people.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ pub(crate) struct Members {
     acts: Acts,
     oidc: Option<Arc<Oidc>>,
     throttle: Mutex<Throttle>,
-    hashers: Semaphore,
+    hashers: Arc<Semaphore>,
     begun: Instant,
 }
 
@@ -51,7 +53,7 @@ impl Members {
             acts,
             oidc,
             throttle: Mutex::new(Throttle::new()),
-            hashers: Semaphore::new(HASHERS_MAX),
+            hashers: Arc::new(Semaphore::new(HASHERS_MAX)),
             begun: Instant::now(),
         }
     }
@@ -327,16 +329,6 @@ impl Members {
         }
     }
 
-    async fn hash(&self, password: String, name: UserName) -> Result<PasswordHash, Trouble> {
-        let _turn = self.hashers.acquire().await.map_err(ended)?;
-        tokio::task::spawn_blocking(move || {
-            PasswordHash::new(&password, &name, &SystemRandom::new())
-        })
-        .await
-        .map_err(ended)?
-        .map_err(|bad| Trouble::Invalid(format!("password: {bad}")))
-    }
-
     fn may_try(&self, user: &str, source: IpAddr) -> Result<(), Trouble> {
         let tried = self
             .throttle
@@ -435,10 +427,6 @@ fn denied(denied: adit_people::Denied) -> Trouble {
 
 fn no_random(_nothing_to_tell: ring::error::Unspecified) -> Trouble {
     Trouble::Internal("the system gives no random numbers".to_owned())
-}
-
-fn ended(error: impl std::fmt::Display) -> Trouble {
-    Trouble::Internal(format!("hashing a password ended: {error}"))
 }
 
 #[cfg(test)]

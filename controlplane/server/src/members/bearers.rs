@@ -1,4 +1,4 @@
-//! Logins and tokens: what somebody shows to be known.
+//! Logins, and tokens of programs: what somebody shows to be known.
 //!
 //! Only hashes of their secrets are stored. Nothing is believed of a bearer but what its record, and its user's, say now.
 
@@ -6,15 +6,13 @@ use std::net::IpAddr;
 use std::str::FromStr as _;
 
 use adit_api as api;
-use adit_people::bearer::{ApiToken, Kind, Login, LoginKind, Secret, is_label};
-use adit_people::limits::API_TOKEN_LIFE_S_MAX;
-use adit_people::password::verify;
-use adit_people::{How, Principal, User, UserName};
+use adit_people::bearer::{ApiToken, Kind, Login, LoginKind, Secret};
+use adit_people::{Principal, User, UserName};
 use adit_store::{Key, Txn};
 use ring::rand::SystemRandom;
 use serde::{Deserialize, Serialize};
 
-use super::{Members, deed, ended, no_random, user_name};
+use super::{Members, deed, no_random};
 use crate::acts::{By, Deed};
 use crate::clock;
 use crate::keys;
@@ -39,7 +37,7 @@ impl Bearer {
         }
     }
 
-    fn created_unix_s(&self) -> u64 {
+    pub(super) fn created_unix_s(&self) -> u64 {
         match self {
             Self::Login(login) => login.created_unix_s,
             Self::ApiToken(token) => token.created_unix_s,
@@ -58,7 +56,7 @@ impl Bearer {
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     pub(crate) principal: Principal,
-    bearer: Option<Key>,
+    pub(super) bearer: Option<Key>,
 }
 
 impl Members {
@@ -75,13 +73,7 @@ impl Members {
             Err(_) => None,
         };
         let hash = user.as_ref().and_then(|user| user.password.clone());
-        let password = wish.password;
-        let right = {
-            let _turn = self.hashers.acquire().await.map_err(ended)?;
-            tokio::task::spawn_blocking(move || verify(&password, hash.as_ref()))
-                .await
-                .map_err(ended)?
-        };
+        let right = self.is_right(wish.password, hash).await?;
         // People also type their password where the name belongs: only names that are some are logged.
         let name = user.as_ref().map(|user| user.name.to_string());
         let user = user.filter(|user| right && !user.disabled);
@@ -147,41 +139,6 @@ impl Members {
         })
     }
 
-    /// A token for programs, with what its owner may do.
-    pub(crate) async fn new_token(
-        &self,
-        by: &By,
-        principal: &Principal,
-        wish: api::NewToken,
-    ) -> Result<api::Token, Trouble> {
-        if principal.how != How::Local {
-            return Err(Trouble::Denied(
-                "only a local user who has logged in makes tokens".to_owned(),
-            ));
-        }
-        if !is_label(&wish.label) {
-            return Err(Trouble::Invalid(
-                "label: 1 to 128 bytes without control characters".to_owned(),
-            ));
-        }
-        let life = wish.days.saturating_mul(86_400);
-        if life == 0 || life > API_TOKEN_LIFE_S_MAX {
-            return Err(Trouble::Invalid("days: 1 to 366".to_owned()));
-        }
-        let now = clock::unix_s();
-        let user = user_name(&principal.name)?;
-        let token = ApiToken {
-            user: user.clone(),
-            label: wish.label.clone(),
-            grants: None,
-            created_unix_s: now,
-            expires_unix_s: now + life,
-        };
-        let deed = deed("token-create", user.as_str(), wish.label);
-        self.keep(by, &deed, Kind::ApiToken, &Bearer::ApiToken(token))
-            .await
-    }
-
     pub(super) async fn open_login(
         &self,
         user: &User,
@@ -206,7 +163,7 @@ impl Members {
         .await
     }
 
-    async fn keep(
+    pub(super) async fn keep(
         &self,
         by: &By,
         deed: &Deed,

@@ -176,3 +176,146 @@ async fn hashers_max_passwords_are_hashed_at_one_time_and_one_more_waits() {
     let answer = timeout(soon, waiting).await.unwrap();
     assert!(matches!(answer, Err(Trouble::Unauthenticated(_))));
 }
+
+/// A user with this password, logged in.
+async fn logged_in(members: &Members, name: &str, password: &str) -> Known {
+    let mut ada = user(members, name).await;
+    let hash = members.hash(password.to_owned(), ada.name.clone()).await;
+    ada.set_password(Some(hash.unwrap()), TODAY);
+    let key = keys::user(&ada.name);
+    let txn = Txn::new().put(key, keys::write(&ada));
+    members.store.commit(&txn).await.unwrap();
+    let token = open(members, &ada).await.unwrap();
+    members.known(&token).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_changes_their_password_goes_on_and_their_other_logins_end() {
+    const OLD: &str = "correct horse battery";
+    const NEW: &str = "staple battery horse";
+    let (_folder, members) = members().await;
+    let known = logged_in(&members, "ada", OLD).await;
+    let log_in = async |password: &str| {
+        let wish = api::Login {
+            user: "ada".to_owned(),
+            password: password.to_owned(),
+        };
+        members.log_in(wish, SOURCE, "").await
+    };
+    let other = log_in(OLD).await.unwrap().token;
+    let wish = api::NewToken {
+        label: "ci".to_owned(),
+        days: 1,
+    };
+    let program = members.new_token(&by(), &known.principal, wish).await;
+    let program = program.unwrap().token;
+    let change = async |old: &str, new: &str| {
+        let wish = api::PasswordChange {
+            old: old.to_owned(),
+            new: new.to_owned(),
+        };
+        members.change_password(&by(), &known, wish, SOURCE).await
+    };
+    let wrong = change(NEW, NEW).await;
+    assert!(matches!(wrong, Err(Trouble::Denied(_))), "{wrong:?}");
+    let short = change(OLD, "short").await;
+    assert!(matches!(short, Err(Trouble::Invalid(_))), "{short:?}");
+    members.known(&other).await.unwrap();
+    change(OLD, NEW).await.unwrap();
+    let refused = members.known(&other).await.unwrap_err();
+    assert!(
+        matches!(refused, Trouble::Unauthenticated(_)),
+        "{refused:?}"
+    );
+    members.known(&program).await.unwrap();
+    let refused = log_in(OLD).await.unwrap_err();
+    assert!(
+        matches!(refused, Trouble::Unauthenticated(_)),
+        "{refused:?}"
+    );
+    log_in(NEW).await.unwrap();
+    // Whoever asked goes on with what they have, and may change it again.
+    change(NEW, OLD).await.unwrap();
+    // A program has no password, whosever it is.
+    let program = members.known(&program).await.unwrap();
+    let wish = api::PasswordChange {
+        old: OLD.to_owned(),
+        new: NEW.to_owned(),
+    };
+    let refused = members
+        .change_password(&by(), &program, wish, SOURCE)
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, Trouble::Denied(_)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn who_guesses_the_old_password_waits_as_at_a_login() {
+    let (_folder, members) = members().await;
+    let known = logged_in(&members, "ada", "correct horse battery").await;
+    let mut answers = Vec::new();
+    for _ in 0..=adit_people::limits::FAILURES_PER_USER_MAX {
+        let wish = api::PasswordChange {
+            old: "wrong wrong wrong".to_owned(),
+            new: "staple battery horse".to_owned(),
+        };
+        let answer = members.change_password(&by(), &known, wish, SOURCE).await;
+        answers.push(matches!(answer, Err(Trouble::Throttled { .. })));
+    }
+    assert_eq!(answers.last(), Some(&true), "{answers:?}");
+    assert_eq!(answers.first(), Some(&false), "{answers:?}");
+    let wish = api::Login {
+        user: "ada".to_owned(),
+        password: "correct horse battery".to_owned(),
+    };
+    let login = members.log_in(wish, SOURCE, "").await;
+    assert!(matches!(login, Err(Trouble::Throttled { .. })), "{login:?}");
+}
+
+#[tokio::test]
+async fn a_token_is_listed_by_an_id_that_is_no_secret_and_revoked_by_it() {
+    let (_folder, members) = members().await;
+    let ada = user(&members, "ada").await.principal().unwrap();
+    let grace = user(&members, "grace").await.principal().unwrap();
+    let mut secrets = Vec::new();
+    for owner in [&ada, &ada, &grace] {
+        let wish = api::NewToken {
+            label: format!("ci of {}", owner.name),
+            days: 1,
+        };
+        let token = members.new_token(&by(), owner, wish).await.unwrap().token;
+        secrets.push(token);
+    }
+    let (all, next) = members.tokens(&ada, None, 10).await.unwrap();
+    assert_eq!((all.len(), next), (3, None));
+    assert!(all.windows(2).all(|two| two[0].id < two[1].id));
+    let shown = format!("{all:?}");
+    for secret in &secrets {
+        let bare = secret.strip_prefix("adit_t_").unwrap();
+        assert!(!shown.contains(bare), "{shown}");
+        members.known(secret).await.unwrap();
+    }
+    // Page by page.
+    let (first, next) = members.tokens(&ada, None, 2).await.unwrap();
+    let (rest, end) = members.tokens(&ada, next.as_deref(), 2).await.unwrap();
+    assert_eq!([first, rest].concat(), all);
+    assert_eq!(end, None);
+    for token in &all {
+        members.revoke_token(&by(), &ada, &token.id).await.unwrap();
+        let again = members.revoke_token(&by(), &ada, &token.id).await;
+        assert!(matches!(again, Err(Trouble::NotFound(_))), "{again:?}");
+    }
+    for secret in &secrets {
+        assert!(members.known(secret).await.is_err());
+    }
+    // One that has ended is not there either.
+    let wish = api::NewToken {
+        label: "ci".to_owned(),
+        days: 1,
+    };
+    members.new_token(&by(), &ada, wish).await.unwrap();
+    clock::stop_at(TODAY + 86_399);
+    assert_eq!(members.tokens(&ada, None, 10).await.unwrap().0.len(), 1);
+    clock::stop_at(TODAY + 86_400);
+    assert!(members.tokens(&ada, None, 10).await.unwrap().0.is_empty());
+}

@@ -10,12 +10,12 @@ use adit_people::oidc::{Url, document_of, keys_of};
 use adit_token::KeySet;
 use adit_token::limits::JWKS_BYTES_MAX;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use super::fetch::{Failed, Fetcher};
 use super::keyring::{Keyring, Round};
-use crate::limits::{KEYS_AGE_MAX, KEYS_FETCH_LIMIT};
+use crate::limits::{KEY_WAITERS_MAX, KEYS_AGE_MAX, KEYS_FETCH_LIMIT};
 use crate::metrics;
 
 /// An issuer, and what it has published.
@@ -29,6 +29,8 @@ pub(super) struct Published {
     wanted: Notify,
     /// How many fetches have ended.
     ended: watch::Sender<u64>,
+    /// Places to wait for one.
+    places: Semaphore,
     /// How long a whole fetch may take: [`KEYS_FETCH_LIMIT`] but in tests.
     pub(super) limit: Duration,
 }
@@ -45,6 +47,7 @@ impl Published {
             ring: Mutex::default(),
             wanted: Notify::new(),
             ended: watch::channel(0).0,
+            places: Semaphore::new(KEY_WAITERS_MAX),
             limit: KEYS_FETCH_LIMIT,
         })
     }
@@ -76,6 +79,7 @@ impl Published {
 
     /// Keys for somebody whose key is not known; `None` where it is not the time to ask, or nothing came.
     pub(super) async fn newer(&self) -> Option<Arc<KeySet>> {
+        let _place = self.places.try_acquire().ok()?;
         let asked = self.ring.lock().ask(Instant::now())?;
         let round = match asked {
             Round::Known(round) => round,
@@ -89,6 +93,11 @@ impl Published {
         // One that was under way, and then the one that was wanted.
         timeout(self.limit * 3, ended).await.ok()?.ok()?;
         self.now()
+    }
+
+    #[cfg(test)]
+    pub(super) fn places_left(&self) -> usize {
+        self.places.available_permits()
     }
 
     /// As if nobody had asked for a key yet.

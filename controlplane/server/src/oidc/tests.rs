@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::*;
-use crate::limits::{KEYS_FETCH_LIMIT, KEYS_HEAD_BYTES_MAX};
+use crate::limits::{KEY_WAITERS_MAX, KEYS_FETCH_LIMIT, KEYS_HEAD_BYTES_MAX};
 
 /// When these tests take place, in unix seconds.
 const TODAY: u64 = 1_900_000_000;
@@ -263,6 +263,31 @@ async fn s05_key_servers_that_fail_drip_flood_or_send_elsewhere_cost_little_and_
         .await
         .unwrap_or_else(|_late| panic!("{what}: it was never heard again"));
     }
+}
+
+#[tokio::test]
+async fn key_waiters_max_wait_for_a_key_that_is_not_known_and_one_more_is_refused_at_once() {
+    let issuer = Issuer::start(Says::Raw(Vec::new())).await;
+    let oidc = issuer.people(Duration::from_secs(600));
+    let token = Key::new("new").token(&issuer.name);
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..KEY_WAITERS_MAX {
+        let (oidc, token) = (Arc::clone(&oidc), token.clone());
+        waiting.spawn(async move { oidc.principal(&token, TODAY).await });
+    }
+    let Keys::Published(keys) = &oidc.keys else {
+        panic!("they are published");
+    };
+    while keys.places_left() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let refused = timeout(SOON, oidc.principal(&token, TODAY)).await.unwrap();
+    assert_eq!(refused, None);
+    assert!(waiting.try_join_next().is_none(), "all others wait");
+    // Who goes away makes room.
+    waiting.abort_all();
+    while waiting.join_next().await.is_some() {}
+    assert_eq!(keys.places_left(), KEY_WAITERS_MAX);
 }
 
 /// An exchange over a line in memory, so that time can stand still.

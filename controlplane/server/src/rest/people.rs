@@ -1,22 +1,27 @@
 //! People: the first one, logins, users.
 
 use adit_api::limits::OPEN_BODY_BYTES_MAX;
-use adit_api::{Login, NewToken, NewUser, Setup, Token, User, UserChange, Users, Whoami};
+use adit_api::{
+    ApiTokens, Login, NewToken, NewUser, PasswordChange, Setup, Token, User, UserChange, Users,
+    Whoami,
+};
 use adit_people::How;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{ETAG, HeaderValue};
 use axum::{Extension, Json};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::caller::Caller;
 use super::condition::{Condition, etag};
-use super::wire::{Asked, Named, Paging, Refusals, Said, json};
+use super::wire::{Asked, Named, Paging, Refusals, Said, items_max, json};
 use super::{Of, Parts, RequestId};
 use crate::door::Connection;
 use crate::keys;
-use crate::members::shown_grants;
+use crate::members::{is_id, shown_grants};
 use crate::trouble::Trouble;
 
 pub(super) fn routes() -> OpenApiRouter<std::sync::Arc<Parts>> {
@@ -25,7 +30,9 @@ pub(super) fn routes() -> OpenApiRouter<std::sync::Arc<Parts>> {
         .routes(routes!(log_in))
         .routes(routes!(log_out))
         .routes(routes!(whoami))
-        .routes(routes!(new_token))
+        .routes(routes!(change_password))
+        .routes(routes!(tokens, new_token))
+        .routes(routes!(revoke_token))
         .routes(routes!(list, create))
         .routes(routes!(get, change, remove))
 }
@@ -102,6 +109,71 @@ async fn new_token(
         .new_token(&caller.by(), caller.principal(), wish)
         .await?;
     Ok((StatusCode::CREATED, Json(token)))
+}
+
+/// Which tokens.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Behind {
+    /// What the page before gave as `next`.
+    after: Option<String>,
+    /// Items of the page.
+    #[param(minimum = 1, maximum = 200, default = 200)]
+    limit: Option<u64>,
+}
+
+/// Tokens for programs that count: the caller's, and those of users that the caller may see. Without their secrets.
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "people", security(("bearer" = [])), params(Behind),
+    responses((status = 200, body = ApiTokens), Refusals))]
+async fn tokens(
+    State(parts): Of,
+    caller: Caller,
+    Asked(behind): Asked<Behind>,
+) -> Result<Json<ApiTokens>, Trouble> {
+    let after = behind.after.as_deref();
+    if after.is_some_and(|after| !is_id(after)) {
+        return Err(Trouble::Invalid(
+            "after: give what the page before gave as `next`".to_owned(),
+        ));
+    }
+    let (items, next) = parts
+        .members
+        .tokens(caller.principal(), after, items_max(behind.limit)?)
+        .await?;
+    Ok(Json(ApiTokens { items, next }))
+}
+
+/// End a token: one's own, or one of a user that the caller may change.
+#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "people", security(("bearer" = [])),
+    params(("id" = String, Path)), responses((status = 204), Refusals))]
+async fn revoke_token(
+    State(parts): Of,
+    caller: Caller,
+    Named(id): Named<String>,
+) -> Result<StatusCode, Trouble> {
+    parts
+        .members
+        .revoke_token(&caller.by(), caller.principal(), &id)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Change one's own password. It ends one's other logins; tokens for programs go on.
+#[utoipa::path(post, path = "/api/v1/password", tag = "people", security(("bearer" = [])), request_body = PasswordChange,
+    responses((status = 204), Refusals))]
+async fn change_password(
+    State(parts): Of,
+    caller: Caller,
+    Extension(connection): Extension<Connection>,
+    Said(wish): Said<PasswordChange>,
+) -> Result<StatusCode, Trouble> {
+    let source = connection.source.ip();
+    parts
+        .members
+        .change_password(&caller.by(), &caller.known, wish, source)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Users that the caller may see.

@@ -83,6 +83,7 @@ async fn a_page_of_page_items_max_may_be_asked_for_and_one_more_may_not() {
     let desk = Desk::open().await;
     for path in [
         "/api/v1/users",
+        "/api/v1/tokens",
         "/api/v1/acts",
         "/api/v1/rules",
         "/api/v1/subaccounts/acme/rules/versions",
