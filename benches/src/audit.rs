@@ -65,6 +65,7 @@ fn decision() -> Record<'static> {
         path: Some(Text::of(
             "/sap/opu/odata/sap/API_SALES_ORDER_SRV/A_SalesOrder('4711')",
         )),
+        upgrade: false,
         outcome: Outcome::Allowed {
             rule: Text::of("/sap/opu/odata/sap/API_SALES_ORDER_SRV"),
         },

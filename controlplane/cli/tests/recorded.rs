@@ -27,6 +27,7 @@ fn lines(asked: &[(&str, &str, &str, &str)]) -> String {
             system: Text::of("erp.virtual:80"),
             method: Some(Text::of(*method)),
             path: Some(Text::of(*path)),
+            upgrade: false,
             outcome,
             version: 1,
         });

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use adit_audit::{Decision, Level, Outcome, Record, Sink, Text, Unrecorded};
+use adit_audit::{Decision, Level, Outcome, Record, Sink, Text, Traffic, Unrecorded, Wanted};
 use adit_policy::{Denial, Permit, Request};
 use adit_proto::connect::Request as Connect;
 use adit_proto::refusal::Refusal;
@@ -138,6 +138,17 @@ impl Decisions {
         told(&self.sink.as_ref()?.recent(id)?)
     }
 
+    /// What was decided, as the records that are kept tell it. It may take seconds, and is read on a thread of its own.
+    ///
+    /// # Errors
+    /// Why it cannot be told, for a person.
+    pub(crate) async fn traffic(&self, wanted: Wanted) -> Result<Traffic, String> {
+        let sink = self.sink.clone().ok_or("nothing is recorded here")?;
+        tokio::task::spawn_blocking(move || sink.traffic(&wanted))
+            .await
+            .map_err(|error| error.to_string())?
+    }
+
     /// What the keeper of records says of itself; null without one.
     pub(crate) fn facts(&self) -> Value {
         self.sink.as_ref().map_or(Value::Null, |sink| sink.facts())
@@ -178,9 +189,14 @@ fn record(
     system.push_str(connect.host);
     // Writing to a String cannot fail.
     let _ = write!(system, ":{}", connect.port);
-    let (method, path) = match request {
-        Request::Http { method, path, .. } => (Some(Text::of(*method)), Some(Text::of(*path))),
-        Request::Tcp { .. } | _ => (None, None),
+    let (method, path, upgrade) = match request {
+        Request::Http {
+            method,
+            path,
+            upgrade,
+            ..
+        } => (Some(Text::of(*method)), Some(Text::of(*path)), *upgrade),
+        Request::Tcp { .. } | _ => (None, None, false),
     };
     sink.record(&Record::Decision(Decision {
         unix_ms: unix_ms(),
@@ -190,6 +206,7 @@ fn record(
         system: Text::of(&system),
         method,
         path,
+        upgrade,
         outcome,
         version,
     }))
@@ -203,6 +220,8 @@ fn told(body: &[u8]) -> Option<Value> {
     };
     let system = &decision.system;
     let request = match (&decision.method, &decision.path) {
+        // `ws` is how the request language writes an upgrade.
+        (Some(method), Some(path)) if decision.upgrade => format!("{method} ws://{system}{path}"),
         (Some(method), Some(path)) => format!("{method} http://{system}{path}"),
         _ => format!("tcp://{system}"),
     };
@@ -268,6 +287,7 @@ mod tests {
                 system: Text::of("erp.virtual:80"),
                 method: Some(Text::of("GET")),
                 path: Some(Text::of("/a")),
+                upgrade: false,
                 outcome: Outcome::Allowed {
                     rule: Text::of("/a"),
                 },

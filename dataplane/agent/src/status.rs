@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use adit_audit::{Cursor, Wanted};
 use adit_policy::OwnedRequest;
 use adit_proto::control::why_of;
 use adit_runtime::admin::{AdminRequest, AdminResponse, BoxFuture, Node};
@@ -83,7 +84,7 @@ impl Node for Status {
     }
 
     fn paths(&self) -> &[&'static str] {
-        &[RULES, EXPLAIN, WHY]
+        &[RULES, EXPLAIN, WHY, TRAFFIC]
     }
 
     fn handle(&self, request: AdminRequest) -> BoxFuture<'_, Option<AdminResponse>> {
@@ -92,6 +93,7 @@ impl Node for Status {
                 RULES => Some(self.rules(request).await),
                 EXPLAIN => Some(self.explain(&request)),
                 WHY => Some(self.why(&request)),
+                TRAFFIC => Some(self.traffic(&request).await),
                 _ => None,
             }
         })
@@ -164,6 +166,37 @@ impl Status {
         }
     }
 
+    // What was recorded of this agent's own subaccount, put together.
+    async fn traffic(&self, request: &AdminRequest) -> AdminResponse {
+        if !request.trusted {
+            return AdminResponse::untrusted();
+        }
+        if !matches!(request.method.as_str(), "GET" | "HEAD") {
+            return AdminResponse::method_not_allowed("GET, HEAD");
+        }
+        let (since_unix_ms, after) = match period(&request.query) {
+            Ok(period) => period,
+            Err(why) => return AdminResponse::text(400, format!("{why}\n")),
+        };
+        let wanted = Wanted {
+            subaccount: self.shared.subaccount.clone(),
+            since_unix_ms,
+            after,
+        };
+        let told = self.shared.decisions.traffic(wanted).await;
+        let told = told
+            .and_then(|traffic| serde_json::to_string(&traffic).map_err(|error| error.to_string()));
+        match told {
+            // Not in lines: it shall fit a message to the control plane.
+            Ok(text) => {
+                let mut answer = AdminResponse::text(200, text);
+                answer.content_type = "application/json";
+                answer
+            }
+            Err(why) => AdminResponse::text(503, format!("{why}\n")),
+        }
+    }
+
     fn explain(&self, request: &AdminRequest) -> AdminResponse {
         if request.method != "POST" {
             return AdminResponse::method_not_allowed("POST");
@@ -191,6 +224,25 @@ impl Status {
             }
         }
     }
+}
+
+/// From when on, and after which part: `since_ms=..&after=..`, both as they please.
+fn period(query: &str) -> Result<(u64, Option<Cursor>), String> {
+    let (mut since_unix_ms, mut after) = (0, None);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("since_ms", text)) => {
+                since_unix_ms = text.parse().map_err(|_not_a_number| {
+                    format!("since_ms: {text:?} is no number of milliseconds since 1970")
+                })?;
+            }
+            Some(("after", text)) => {
+                after = Some(text.parse().map_err(|why| format!("after: {why}"))?);
+            }
+            _ => return Err(format!("{pair:?}: ask with since_ms=.. and after=..")),
+        }
+    }
+    Ok((since_unix_ms, after))
 }
 
 fn refused(problems: &[String]) -> AdminResponse {
@@ -225,6 +277,7 @@ impl Question {
 const RULES: &str = "/rules";
 const EXPLAIN: &str = "/explain";
 const WHY: &str = "/why";
+const TRAFFIC: &str = "/traffic";
 /// Denials in `/status`: what fits a screen.
 const DENIALS_SHOWN: usize = 32;
 
@@ -254,6 +307,21 @@ mod tests {
             ),
         ] {
             assert_eq!(read(json).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn a_period_begins_at_a_time_and_goes_on_after_a_part() {
+        let place = |segment, offset| Some(Cursor { segment, offset });
+        for (query, since, after) in [
+            ("", 0, None),
+            ("since_ms=5", 5, None),
+            ("after=2-70&since_ms=5", 5, place(2, 70)),
+        ] {
+            assert_eq!(period(query), Ok((since, after)), "{query}");
+        }
+        for query in ["since_ms=-1", "since_ms=", "after=2", "since=5", "since_ms"] {
+            assert!(period(query).is_err(), "{query}");
         }
     }
 

@@ -55,6 +55,9 @@ fn write_decision(decision: &Decision<'_>, out: &mut Vec<u8>) {
             None => out.extend_from_slice(b"null"),
         }
     }
+    if decision.upgrade {
+        out.extend_from_slice(b",\"upgrade\":true");
+    }
     let (opening, text) = match &decision.outcome {
         Outcome::Allowed { rule } => (&b",\"outcome\":{\"allowed\":{\"rule\":"[..], rule),
         Outcome::Denied { reason } => (&b",\"outcome\":{\"denied\":{\"reason\":"[..], reason),
@@ -104,6 +107,7 @@ mod tests {
         fn a_decision_is_written_as_serde_writes_it(
             texts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 7),
             unix_ms in any::<u64>(), version in any::<u64>(), http in any::<bool>(), allowed in any::<bool>(),
+            upgrade in any::<bool>(),
         ) {
             let text = |index: usize| Text::of(&texts[index]);
             let record = Record::Decision(Decision {
@@ -114,6 +118,7 @@ mod tests {
                 system: text(3),
                 method: http.then(|| text(4)),
                 path: http.then(|| text(5)),
+                upgrade,
                 outcome: if allowed {
                     Outcome::Allowed { rule: text(6) }
                 } else {

@@ -15,6 +15,7 @@ mod record;
 pub mod segment;
 mod sink;
 mod text;
+mod traffic;
 mod verify;
 
 pub use body::write_body;
@@ -28,4 +29,5 @@ pub use record::{
 };
 pub use sink::{Level, Sink, Unrecorded};
 pub use text::Text;
+pub use traffic::{Asked, Cursor, Seen, SeenRule, Tally, Traffic, Wanted};
 pub use verify::{Broken, Defect, Numbered, Signed, Summary, Verifier, read_line, verify};

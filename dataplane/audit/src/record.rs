@@ -77,6 +77,9 @@ pub struct Decision<'a> {
     /// The path as it was judged; none for opaque streams.
     #[serde(borrow)]
     pub path: Option<Text<'a>>,
+    /// Whether it asked to change the protocol, as a WebSocket does. Written only where it did.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub upgrade: bool,
     /// What was decided.
     #[serde(borrow)]
     pub outcome: Outcome<'a>,

@@ -1,6 +1,9 @@
 //! The seam between those who judge or act and those who keep records of it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::record::Record;
+use crate::traffic::{Traffic, Wanted};
 
 /// Takes records in. Called in the path of a request: it must not wait.
 pub trait Sink: Send + Sync {
@@ -24,6 +27,15 @@ pub trait Sink: Send + Sync {
         None
     }
 
+    /// What was decided, of the records that are kept. It reads files: not on a thread that serves.
+    ///
+    /// # Errors
+    /// Why it cannot be told, for a person.
+    fn traffic(&self, wanted: &Wanted) -> Result<Traffic, String> {
+        let _ = wanted;
+        Err("nobody keeps records here".to_owned())
+    }
+
     /// What it says of itself in a node's status.
     fn facts(&self) -> serde_json::Value {
         serde_json::Value::Null
@@ -31,7 +43,8 @@ pub trait Sink: Send + Sync {
 }
 
 /// Which decisions are recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "closed: none, the denied ones, all"

@@ -110,23 +110,33 @@ impl Folder {
     }
 }
 
+/// The segments in `folder`, in any order, whoever writes there.
+pub(crate) fn list(folder: &Path) -> io::Result<Vec<Found>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let Some(number) = entry.file_name().to_str().and_then(segment::number_of) else {
+            continue;
+        };
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            // Removed meanwhile, because it is old.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let age = metadata.modified()?.duration_since(UNIX_EPOCH);
+        all.push(Found {
+            number,
+            bytes: metadata.len(),
+            unix_ms: age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        });
+    }
+    Ok(all)
+}
+
 impl Storage for Folder {
     fn list(&self) -> io::Result<Vec<Found>> {
-        let mut all = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            let Some(number) = entry.file_name().to_str().and_then(segment::number_of) else {
-                continue;
-            };
-            let metadata = entry.metadata()?;
-            let age = metadata.modified()?.duration_since(UNIX_EPOCH);
-            all.push(Found {
-                number,
-                bytes: metadata.len(),
-                unix_ms: age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
-            });
-        }
-        Ok(all)
+        list(&self.path)
     }
 
     fn read(&self, number: u64, offset: u64, most: usize) -> io::Result<Vec<u8>> {

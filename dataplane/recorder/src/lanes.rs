@@ -234,6 +234,7 @@ mod tests {
             system: Text::of("erp.virtual:80"),
             method: None,
             path: None,
+            upgrade: false,
             outcome: Outcome::Allowed {
                 rule: Text::of("/"),
             },

@@ -10,6 +10,7 @@ mod key;
 mod lanes;
 pub mod limits;
 pub mod metrics;
+mod reading;
 mod recorder;
 mod settings;
 mod tail;

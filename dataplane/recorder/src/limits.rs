@@ -28,3 +28,7 @@ pub(crate) const RECENT_BYTES: usize = 256 * 1024;
 
 /// Lanes that records are queued in, one a thread. Default 64: with more threads two of them share one.
 pub(crate) const LANES_MAX: usize = 64;
+
+/// Bytes of records that are read for one answer about recorded traffic. Default 32 MiB: some 100,000 records, read in
+/// a fraction of a second, so that an answer comes in time. Held are one line and what `audit` holds of them.
+pub(crate) const READ_BYTES_MAX: u64 = 32 * 1024 * 1024;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use adit_audit::{Level, Record, Sink, Unrecorded};
+use adit_audit::{Level, Record, Sink, Traffic, Unrecorded, Wanted};
 use adit_runtime::clock;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -13,8 +13,9 @@ use serde_json::json;
 use crate::folder::Folder;
 use crate::key;
 use crate::lanes::Lanes;
-use crate::limits::BATCH_EVERY;
+use crate::limits::{BATCH_EVERY, READ_BYTES_MAX};
 use crate::metrics::FAMILIES;
+use crate::reading;
 use crate::settings::{Settings, WhenUnwritable};
 use crate::writer::{Facts, Keeping, Writer};
 
@@ -25,6 +26,8 @@ pub struct Recorder {
     lanes: Arc<Lanes>,
     facts: Arc<Mutex<Facts>>,
     is_ending: Arc<AtomicBool>,
+    // Held while records are read for somebody: one at a time.
+    reading: Mutex<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -105,6 +108,7 @@ impl Recorder {
             lanes,
             facts,
             is_ending,
+            reading: Mutex::new(()),
             thread: Mutex::new(Some(thread)),
         }))
     }
@@ -145,6 +149,20 @@ impl Sink for Recorder {
 
     fn recent(&self, request: &str) -> Option<Vec<u8>> {
         self.lanes.recent(request)
+    }
+
+    fn traffic(&self, wanted: &Wanted) -> Result<Traffic, String> {
+        let _one_at_a_time = self
+            .reading
+            .try_lock()
+            .ok_or("the records are being read for somebody else; ask again")?;
+        reading::part(
+            &self.settings.folder,
+            self.settings.level,
+            wanted,
+            READ_BYTES_MAX,
+        )
+        .map_err(|error| format!("the records cannot be read: {error}"))
     }
 
     fn facts(&self) -> serde_json::Value {
@@ -283,6 +301,22 @@ mod tests {
             (&json!("all"), &json!(0))
         );
         assert_eq!(facts["unwritable"], json!(null));
+    }
+
+    #[test]
+    fn records_are_read_for_one_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let recorder = start(dir.path(), WhenUnwritable::Spool, 16 << 20);
+        let wanted = Wanted {
+            subaccount: "acme".to_owned(),
+            since_unix_ms: 0,
+            after: None,
+        };
+        let reading = recorder.reading.lock();
+        let refused = recorder.traffic(&wanted).unwrap_err();
+        assert!(refused.contains("ask again"), "{refused}");
+        drop(reading);
+        assert_eq!(recorder.traffic(&wanted).unwrap().level, Level::All);
     }
 
     #[test]

@@ -119,11 +119,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// What a control plane may ask of a node: nothing that changes it.
-const ASKABLE: [(&str, &str); 4] = [
+const ASKABLE: [(&str, &str); 5] = [
     ("GET", "/status"),
     ("GET", "/rules"),
     ("POST", "/explain"),
     ("GET", "/why"),
+    ("GET", "/traffic"),
 ];
 /// Bytes of a problem in a nack.
 const PROBLEM_BYTES_MAX: usize = 1024;

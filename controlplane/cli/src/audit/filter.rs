@@ -289,6 +289,7 @@ mod tests {
             system: Text::of("erp.virtual:80"),
             method: Some(Text::of("GET")),
             path: Some(Text::of("/a")),
+            upgrade: false,
             outcome: Outcome::Denied {
                 reason: Text::of("resource-denied"),
             },

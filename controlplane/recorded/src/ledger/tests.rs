@@ -24,6 +24,7 @@ pub(crate) fn decision<'a>(
         system: Text::of(system),
         method,
         path,
+        upgrade: matches!(request, Request::Http { upgrade: true, .. }),
         outcome,
         version: 1,
     })

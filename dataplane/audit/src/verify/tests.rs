@@ -14,6 +14,7 @@ fn decision(number: u64, path: &[u8]) -> Record<'_> {
         system: Text::of("erp.virtual:80"),
         method: Some(Text::of("GET")),
         path: Some(Text::of(path)),
+        upgrade: false,
         outcome: if number.is_multiple_of(2) {
             Outcome::Allowed {
                 rule: Text::of("/sap"),
@@ -51,6 +52,7 @@ fn records() -> Vec<Record<'static>> {
             system: Text::of("db.virtual:5432"),
             method: None,
             path: None,
+            upgrade: false,
             outcome: Outcome::Denied {
                 reason: Text::of("port-denied"),
             },
@@ -302,6 +304,7 @@ fn the_longest_record_fits_a_line_and_a_longer_line_is_refused_unread() {
         system: text(),
         method: Some(text()),
         path: Some(text()),
+        upgrade: false,
         outcome: Outcome::Denied { reason: text() },
         version: u64::MAX,
     });
