@@ -3,6 +3,8 @@
 //! What is found is decided by who reads a document; here are the closed list of kinds and how they are told.
 use core::fmt;
 
+use adit_policy::limits::DESCRIPTION_BYTES_MAX;
+
 use crate::limits::{FINDINGS_MAX, QUOTED_BYTES_MAX};
 
 /// How much a finding matters.
@@ -285,6 +287,16 @@ pub(crate) fn cut(text: &str) -> String {
         });
     }
     shown
+}
+
+/// A description that a rule set may have: cut, where it is longer.
+pub(crate) fn description(mut text: String) -> String {
+    const CUT: &str = "...";
+    if text.len() > DESCRIPTION_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(DESCRIPTION_BYTES_MAX - CUT.len()));
+        text.push_str(CUT);
+    }
+    text
 }
 
 #[cfg(test)]

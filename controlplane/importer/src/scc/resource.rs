@@ -3,12 +3,11 @@
 //! A prefix there is one of characters, here one of segments, so what is made of it never grants more.
 use std::collections::HashSet;
 
-use adit_policy::limits::DESCRIPTION_BYTES_MAX;
 use adit_policy::{EncodedSlash, Resource, ResourcePath, Scope};
 
 use super::shape::Raw;
 use super::{at, unknown_members};
-use crate::finding::{Findings, Kind, cut, quoted};
+use crate::finding::{self, Findings, Kind, cut, quoted};
 use crate::json::Json;
 
 /// The members of a resource that Cloud Connector writes.
@@ -223,8 +222,7 @@ fn description(value: &Json, id: &str, is_exact: bool) -> String {
     if let Some(told) = told.filter(|told| !told.is_empty()) {
         text.push_str(&format!(": {}", cut(told)));
     }
-    debug_assert!(text.len() <= DESCRIPTION_BYTES_MAX, "two short texts");
-    text
+    finding::description(text)
 }
 
 fn with(about: &str, id: &str) -> String {

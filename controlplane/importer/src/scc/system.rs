@@ -1,7 +1,6 @@
 //! One system of a Cloud Connector: its two ends, its protocol, and what of it adit does not carry.
 //!
 //! Resources of http systems are `resource`'s. Which systems contradict each other is found out where all are known.
-use adit_policy::limits::DESCRIPTION_BYTES_MAX;
 use adit_policy::{
     AddressClass, EncodedSlash, HostHeader, HostName, InternalEnd, InternalHost, PortRange,
     Protocol, System, VirtualEnd,
@@ -9,7 +8,7 @@ use adit_policy::{
 
 use super::shape::Raw;
 use super::{at, resource, unknown_members};
-use crate::finding::{Findings, Kind, cut, quoted};
+use crate::finding::{self, Findings, Kind, cut, quoted};
 use crate::json::Json;
 
 /// The members of a system that Cloud Connector 2.19 and earlier ones write, and what adit's documents add to them.
@@ -364,8 +363,7 @@ impl Reader<'_, '_> {
         if let Some(description) = member("description").filter(|text| !text.is_empty()) {
             text.push_str(&format!(": {}", cut(description)));
         }
-        debug_assert!(text.len() <= DESCRIPTION_BYTES_MAX, "four short texts");
-        text
+        finding::description(text)
     }
 
     fn text(&mut self, name: &str) -> Option<String> {

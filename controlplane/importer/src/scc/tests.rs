@@ -5,6 +5,8 @@ use adit_policy::{OwnedRequest, Protocol, Request, Snapshot};
 
 use super::*;
 use crate::Weight;
+use adit_policy::limits::DESCRIPTION_BYTES_MAX;
+
 use crate::limits::QUOTED_BYTES_MAX;
 
 mod reference;
@@ -534,5 +536,38 @@ fn long_texts_of_the_document_are_cut_where_they_are_told() {
     assert_eq!(import.resources(), 1);
     for found in &import.findings {
         assert!(found.to_string().len() < 4 * QUOTED_BYTES_MAX, "{found}");
+    }
+}
+
+#[test]
+fn a_description_is_as_long_as_a_rule_set_allows_and_a_longer_one_is_cut_between_characters() {
+    // Four texts that are cut at QUOTED_BYTES_MAX each are more than one description.
+    for letter in ["x", "\u{e4}", "\u{20ac}", "\u{1f600}"] {
+        let long = letter.repeat(2 * QUOTED_BYTES_MAX);
+        let document = erp(&[])
+            .replace(r#""sid":"E01""#, &format!(r#""sid":"{long}""#))
+            .replace(
+                r#""description":"orders""#,
+                &format!(r#""description":"{long}""#),
+            )
+            .replace("abapSys", &long)
+            .replace("\"Erp\"", &format!("\"{}\"", "e".repeat(250)));
+        let import = read(&document);
+        let text = import.rules.systems[0].description.clone().unwrap();
+        assert!(text.len() <= DESCRIPTION_BYTES_MAX, "{}", text.len());
+        assert!(
+            text.len() > DESCRIPTION_BYTES_MAX - 8 && text.ends_with("..."),
+            "{text}"
+        );
+        assert!(Snapshot::new(1, import.toml("scc.json")).is_ok());
+    }
+    for (length, is_cut) in [
+        (DESCRIPTION_BYTES_MAX, false),
+        (DESCRIPTION_BYTES_MAX + 1, true),
+    ] {
+        let text = "d".repeat(length);
+        let cut = crate::finding::description(text.clone());
+        assert_eq!(cut.len(), DESCRIPTION_BYTES_MAX);
+        assert_eq!(cut != text, is_cut);
     }
 }
