@@ -6,6 +6,8 @@ use std::fmt::{self, Display};
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use crate::plane::shown::plain_lines;
+
 /// A command that did not end well: the exit code, and what standard error is told.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -76,7 +78,7 @@ impl Failure {
     pub(crate) fn tell(&self) {
         if let Some(message) = &self.message {
             // Nobody is left to be told when standard error is gone too.
-            let _ = writeln!(std::io::stderr(), "adit: {message}");
+            let _ = writeln!(std::io::stderr(), "adit: {}", plain_lines(message));
         }
     }
 

@@ -1,11 +1,14 @@
 //! What a command prints: text and tables for people, JSON for programs.
 //!
-//! The one place that writes to standard output. What is printed is decided by the commands.
+//! The one place that writes to standard output. What is printed is decided by the commands; whatever it holds of strangers'
+//! words, no control character of it reaches a terminal.
 
 use std::fmt;
 use std::io::{self, Write as _};
 
 use serde_json::Value;
+
+use crate::plane::shown::{plain as word, plain_lines};
 
 /// Standard output in the form that was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +29,7 @@ impl Output {
     /// A result, in the form that was asked for.
     pub(crate) fn result(self, text: impl fmt::Display, value: &Value) {
         if self.json {
-            print(format_args!("{value:#}"));
+            let _ = writeln!(io::stdout(), "{}", ascii_controls(&format!("{value:#}")));
         } else {
             print(text);
         }
@@ -46,13 +49,26 @@ impl Output {
 
     /// A hint on standard error, so that it never mixes with a result.
     pub(crate) fn hint(self, text: impl fmt::Display) {
-        let _ = writeln!(io::stderr(), "{text}");
+        let _ = writeln!(io::stderr(), "{}", plain_lines(&text.to_string()));
     }
 }
 
 /// A reader that has gone away (`adit ... | head -1`) has seen enough; that is no failure of ours.
 fn print(text: impl fmt::Display) {
-    let _ = writeln!(io::stdout(), "{text}");
+    let _ = writeln!(io::stdout(), "{}", plain_lines(&text.to_string()));
+}
+
+/// JSON in which every control character is escaped, not only those that JSON itself does not allow.
+fn ascii_controls(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for char in json.chars() {
+        if char.is_control() && char != '\n' {
+            text.push_str(&format!("\\u{:04x}", u32::from(char)));
+        } else {
+            text.push(char);
+        }
+    }
+    text
 }
 
 /// Columns of text with a heading; each is as wide as its widest cell.
@@ -69,7 +85,12 @@ impl Table {
     }
 
     pub(crate) fn row<C: Into<String>>(&mut self, cells: impl IntoIterator<Item = C>) {
-        self.rows.push(cells.into_iter().map(Into::into).collect());
+        // A line end within a cell would make a line of its own.
+        let cells = cells.into_iter().map(|cell| {
+            let cell = cell.into();
+            if cell.is_empty() { cell } else { word(&cell) }
+        });
+        self.rows.push(cells.collect());
     }
 }
 
@@ -195,12 +216,7 @@ fn short(value: &Value) -> String {
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::Number(number) => number.to_string(),
-        Value::String(text) if text.is_empty() => "-".to_owned(),
-        // What a node says may come from a stranger; a terminal obeys control bytes.
-        Value::String(text) => text
-            .chars()
-            .map(|char| if char.is_control() { ' ' } else { char })
-            .collect(),
+        Value::String(text) => word(text),
         Value::Array(items) if items.is_empty() => "none".to_owned(),
         Value::Array(items) => items.iter().map(short).collect::<Vec<_>>().join(", "),
         Value::Object(_) => "none".to_owned(),
@@ -222,6 +238,21 @@ mod tests {
             table.to_string(),
             "NAME        PORT\ngröbenzell  80\nb           20003"
         );
+    }
+
+    #[test]
+    fn a_cell_stays_on_its_line_whoever_wrote_it() {
+        let mut table = Table::new(["CALLER", "REQUEST"]);
+        table.row(["a\u{1b}[2J", "GET\nhttp://erp"]);
+        assert_eq!(table.to_string(), "CALLER  REQUEST\na [2J   GET http://erp");
+    }
+
+    #[test]
+    fn json_says_the_same_without_a_control_character() {
+        let value = json!({"peer": "a\u{1b}\u{7f}\u{9b}2J\n"});
+        let text = ascii_controls(&format!("{value:#}"));
+        assert!(!text.contains(|char: char| char.is_control() && char != '\n'));
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::Folder;
 use super::filter::{self, Filter};
 use crate::ending::Failure;
 use crate::output::{Output, Table};
+use crate::plane::shown::plain;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -58,7 +59,7 @@ fn table(found: &VecDeque<Vec<u8>>) -> Table {
     ]);
     for line in found {
         if let Ok(numbered) = adit_audit::read_line(line) {
-            table.row(row(&numbered).map(|cell| printable(&cell)));
+            table.row(row(&numbered).map(|cell| plain(&cell)));
         }
     }
     table
@@ -85,14 +86,4 @@ fn row(numbered: &Numbered<'_>) -> [String; 7] {
         (false, false) => format!("{method} http://{system}{path}"),
     };
     [time, record, outcome, reason, caller, request, id]
-}
-
-// Lines that somebody has altered may hold anything, and a terminal obeys control bytes.
-fn printable(cell: &str) -> String {
-    if cell.is_empty() {
-        return "-".to_owned();
-    }
-    cell.chars()
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect()
 }

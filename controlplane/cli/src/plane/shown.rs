@@ -39,14 +39,29 @@ pub(crate) fn now_unix_s() -> u64 {
     u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).unwrap_or(0)
 }
 
-/// A word that somebody else wrote: a terminal obeys control bytes.
+/// A word that somebody else wrote, on one line; a dash where there is none.
 pub(crate) fn plain(text: &str) -> String {
     if text.is_empty() {
         return "-".to_owned();
     }
-    text.chars()
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect()
+    printable(text, |_| false)
+}
+
+/// Lines that may hold what somebody else wrote.
+pub(crate) fn plain_lines(text: &str) -> String {
+    printable(text, |char| matches!(char, '\n' | '\t'))
+}
+
+/// A terminal obeys control characters.
+fn printable(text: &str, may: impl Fn(char) -> bool) -> String {
+    let plain = |char: char| {
+        if char.is_control() && !may(char) {
+            ' '
+        } else {
+            char
+        }
+    };
+    text.chars().map(plain).collect()
 }
 
 /// The first digits of a digest: enough to tell two apart.
@@ -69,5 +84,9 @@ mod tests {
     fn words_of_strangers_are_no_orders_to_a_terminal() {
         assert_eq!(plain("a\u{1b}[2Jb\n"), "a [2Jb ");
         assert_eq!(plain(""), "-");
+        assert_eq!(
+            plain_lines("a\u{1b}]0;b\u{7}\n\u{9b}2J\tc"),
+            "a ]0;b \n 2J\tc"
+        );
     }
 }

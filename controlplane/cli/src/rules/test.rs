@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{compile, count, read_rules, wrong};
 use crate::ending::Failure;
 use crate::output::{Output, Table};
+use crate::plane::shown::plain;
 
 pub(super) fn run(file: &Path, output: Output) -> Result<(), Failure> {
     let (name, rules) = read_rules(file)?;
@@ -30,9 +31,7 @@ pub(super) fn run(file: &Path, output: Output) -> Result<(), Failure> {
     for outcome in &outcomes {
         let test = outcome.test();
         table.row([
-            test.name
-                .as_deref()
-                .map_or_else(|| "-".to_owned(), printable),
+            test.name.as_deref().map_or_else(|| "-".to_owned(), plain),
             test.request().to_string(),
             test.expect.to_string(),
             if outcome.passed() {
@@ -68,12 +67,6 @@ pub(super) fn run(file: &Path, output: Output) -> Result<(), Failure> {
 fn place(file: &str, outcome: &TestOutcome<'_>) -> String {
     let place = outcome.test().place();
     format!("{file}:{}:{}", place.line(), place.column())
-}
-
-/// A name without the control characters that a terminal obeys.
-fn printable(text: &str) -> String {
-    let plain = |char: char| if char.is_control() { ' ' } else { char };
-    text.chars().map(plain).collect()
 }
 
 fn outcome_json(outcome: &TestOutcome<'_>) -> Value {
