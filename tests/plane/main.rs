@@ -6,6 +6,13 @@
     reason = "a test fails by panicking; its helpers are as much test as it is"
 )]
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+
+use adit_tests::plane::{Caller, Plane};
+use adit_tests::programs;
+
 mod cluster;
 mod crashes;
 mod damage;
@@ -21,6 +28,7 @@ mod rules;
 mod schema;
 mod secrets;
 mod tokens;
+mod traffic;
 
 /// Writes one test for each memory: `name::embedded` and `name::etcd`.
 macro_rules! on_both_memories {
@@ -46,3 +54,19 @@ macro_rules! on_both_memories {
     };
 }
 pub(crate) use on_both_memories;
+
+/// `adit` at a desk of `caller`, with a control plane to ask.
+pub(crate) fn adit(plane: &Plane, caller: &Caller) -> Command {
+    let scratch = plane.scratch();
+    let token = scratch.write("token-of-caller", caller.token());
+    std::fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
+    let mut command = Command::new(programs::adit());
+    command
+        .current_dir(scratch.dir())
+        .env("ADIT_CONFIG_DIR", scratch.path("config"))
+        .env("ADIT_SERVER", format!("https://{}", plane.address()))
+        .env("ADIT_ROOT", scratch.write("roots.pem", plane.roots()))
+        .env("ADIT_TOKEN_FILE", token)
+        .stdin(Stdio::null());
+    command
+}

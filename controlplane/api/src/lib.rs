@@ -12,6 +12,7 @@ mod people;
 mod problem;
 mod rules;
 mod server;
+mod traffic;
 
 pub use act::{Act, Acts};
 pub use node::{
@@ -28,6 +29,9 @@ pub use rules::{
     Rules, Version, Versions,
 };
 pub use server::{Authority, AuthorityStep, Root, Server, SigningKey, Status};
+pub use traffic::{
+    Traffic, TrafficAgent, TrafficLevel, TrafficRequest, TrafficRule, TrafficSilent,
+};
 
 /// The media type of rules: TOML 1.0 in UTF-8.
 pub const RULES_TYPE: &str = "application/toml";

@@ -15,3 +15,6 @@ pub const RULES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Bytes of the message that goes with a change. 1,024: a paragraph; kept with every version and act.
 pub const MESSAGE_BYTES_MAX: usize = 1024;
+
+/// Days that recorded decisions can be asked for. Most 366: a year; without a word it is the last 7.
+pub const TRAFFIC_DAYS_MAX: u64 = 366;

@@ -220,7 +220,10 @@ pub struct Why {
     pub parts: Vec<WhyPart>,
     /// Nodes that were asked.
     pub asked: u64,
-    /// Nodes that did not answer in time.
+    /// Connected nodes that were not asked, because there are too many.
+    #[serde(default)]
+    pub unasked: u64,
+    /// Nodes that did not answer in time, or nothing that is understood.
     pub silent: Vec<String>,
 }
 

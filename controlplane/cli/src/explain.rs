@@ -105,6 +105,9 @@ fn text(why: &Why) -> String {
         let silent: Vec<_> = why.silent.iter().map(|node| plain(node)).collect();
         text.push(format!("no answer from {}", silent.join(", ")));
     }
+    if why.unasked > 0 {
+        text.push(format!("{} more nodes were not asked", why.unasked));
+    }
     text.join("\n")
 }
 
@@ -128,6 +131,7 @@ mod tests {
                 },
             ],
             asked: 3,
+            unasked: 2,
             silent: vec!["agent/acme/a2".to_owned()],
         };
         assert_eq!(
@@ -140,7 +144,8 @@ agent/acme/a1
     judge_us  12
 gateway/-/gw-1
   caller  shop 
-no answer from agent/acme/a2"
+no answer from agent/acme/a2
+2 more nodes were not asked"
         );
     }
 }

@@ -13,6 +13,7 @@ mod records;
 mod rollout;
 mod suggest;
 mod test;
+mod traffic;
 mod versions;
 
 use std::path::{Path, PathBuf};
@@ -63,8 +64,7 @@ pub(crate) enum Command {
     /// Say what of a rule set is used, and make the smallest one that recorded traffic needs
     ///
     /// From recorded decisions: rules that no grant used; rules within these that grant every recorded request; and
-    /// requests that were denied often, of which no rule is made. Whether a request asked for an upgrade is not recorded,
-    /// so a rule that allows one keeps it.
+    /// requests that were denied often, of which no rule is made. A rule that allows an upgrade keeps it.
     Suggest(suggest::Args),
     /// Make a rule set of access control that was written for another program
     #[command(subcommand)]
@@ -176,7 +176,7 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<(), Failure>
         Command::Test { file } => test::run(&file, output),
         Command::Explain(args) => explain(args, output).await,
         Command::Plan(args) => plan::run(args, output).await,
-        Command::Suggest(args) => suggest::run(&args, output),
+        Command::Suggest(args) => suggest::run(args, output).await,
         Command::Import(source) => import::run(source, output),
         Command::Sign(args) => sign(&args, output),
         Command::Push { file, node } => push(&file, &node, output).await,

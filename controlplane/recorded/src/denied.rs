@@ -26,7 +26,7 @@ pub fn wanted(rules: &Table, ledger: &Ledger, often: u64) -> Vec<Wanted> {
         .filter(|(_, count)| *count >= often)
         .filter_map(|(asked, count)| {
             let reason = asked.ground.to_string();
-            let word = match asked.request(false) {
+            let word = match asked.request(asked.upgrade) {
                 Some(request) => match rules.decide(&request.as_request()) {
                     // An upgrade may have been asked for; then the rules may still deny it.
                     Ok(_) if reason == DenialReason::UpgradeDenied.word() => reason.clone(),

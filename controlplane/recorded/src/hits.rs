@@ -32,12 +32,12 @@ pub struct Hit {
     pub reason: String,
 }
 
-/// Judges every recorded grant by `rules`, as a request that asks for no upgrade: whether one did is not recorded.
+/// Judges every recorded grant by `rules`.
 #[must_use]
 pub fn hits(rules: &Table, ledger: &Ledger) -> Hits {
     let mut hits = Hits::default();
     for (asked, count) in ledger.granted() {
-        let Some(request) = asked.request(false) else {
+        let Some(request) = asked.request(asked.upgrade) else {
             hits.unjudged += count;
             continue;
         };

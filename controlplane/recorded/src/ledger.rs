@@ -3,7 +3,7 @@
 //! Lines are verified as a chain, so that what was changed afterwards counts for nothing. Judging is left to others.
 use std::collections::HashMap;
 
-use adit_audit::{Broken, Decision, Outcome, Record, Verifier};
+use adit_audit::{Broken, Decision, Outcome, Record, Seen, SeenRule, Verifier};
 use adit_policy::{OwnedRequest, Request};
 
 use crate::limits::{FOLDED_MAX, REQUESTS_MAX};
@@ -59,6 +59,8 @@ pub(crate) struct Asked {
     pub(crate) method: Option<Box<str>>,
     /// The path in the bytes in which it came; `None` for opaque streams.
     pub(crate) path: Option<Written>,
+    /// It asked to change the protocol. Older records do not tell, and count as if it had not.
+    pub(crate) upgrade: bool,
     /// The rule that granted, or the reason to deny.
     pub(crate) ground: Box<str>,
 }
@@ -81,7 +83,7 @@ pub(crate) struct Folded {
 }
 
 impl Asked {
-    /// The request to judge, when all of it was recorded. Whether it asked for an upgrade is not recorded.
+    /// The request to judge, when all of it was recorded.
     pub(crate) fn request(&self, upgrade: bool) -> Option<OwnedRequest> {
         let (host, port) = self.system.rsplit_once(':')?;
         let port = port.parse().ok()?;
@@ -111,12 +113,14 @@ impl Asked {
 
     /// The request for people.
     pub(crate) fn told(&self) -> String {
+        // `ws` is how the request language writes an upgrade.
+        let scheme = if self.upgrade { "ws" } else { "http" };
         match (&self.method, &self.path) {
             (Some(method), Some(Written::Whole(path))) => {
-                format!("{method} http://{}{}", self.system, path.escape_ascii())
+                format!("{method} {scheme}://{}{}", self.system, path.escape_ascii())
             }
             (Some(method), Some(Written::Cut(path))) => {
-                format!("{method} http://{}{path}", self.system)
+                format!("{method} {scheme}://{}{path}", self.system)
             }
             _ => format!("tcp://{}", self.system),
         }
@@ -170,6 +174,45 @@ impl Ledger {
         Ok(())
     }
 
+    /// Takes in a request of a caller of `subaccount`, as a node counted it in its own records.
+    pub fn seen(&mut self, subaccount: &str, seen: &Seen) {
+        let asked = &seen.asked;
+        let caller = (self.callers == Callers::Apart)
+            .then(|| (subaccount.into(), asked.caller.as_str().into()));
+        let held = Asked {
+            caller,
+            system: asked.system.as_str().into(),
+            method: asked.method.as_deref().map(Into::into),
+            path: asked.path.as_deref().map(written),
+            upgrade: asked.upgrade,
+            ground: asked.ground.as_str().into(),
+        };
+        self.facts.records = self.facts.records.saturating_add(seen.count);
+        self.facts.last_unix_ms = self.facts.last_unix_ms.max(seen.last_unix_ms);
+        self.hold(held, asked.granted, seen.count);
+    }
+
+    /// Takes in grants of which a node has told the rule only.
+    pub fn rule(&mut self, seen: &SeenRule) {
+        self.facts.records = self.facts.records.saturating_add(seen.count);
+        self.facts.granted = self.facts.granted.saturating_add(seen.count);
+        let folded = Folded {
+            system: seen.system.as_str().into(),
+            rule: seen.rule.as_str().into(),
+            method: seen.method.as_deref().map(Into::into),
+        };
+        self.fold(folded, seen.count);
+    }
+
+    /// Takes in decisions of which a node has told their number only.
+    pub fn more(&mut self, granted: u64, denied: u64) {
+        let both = granted.saturating_add(denied);
+        self.facts.records = self.facts.records.saturating_add(both);
+        self.facts.granted = self.facts.granted.saturating_add(granted);
+        self.facts.denied = self.facts.denied.saturating_add(denied);
+        self.facts.unheld = self.facts.unheld.saturating_add(both);
+    }
+
     /// What can be said of all records.
     #[must_use]
     pub fn facts(&self) -> Facts {
@@ -189,31 +232,34 @@ impl Ledger {
     }
 
     fn decision(&mut self, decision: &Decision<'_>) {
-        let asked = self.asked(decision);
-        let held = match decision.outcome {
-            Outcome::Allowed { .. } => {
-                self.facts.granted += 1;
-                &mut self.granted
-            }
-            Outcome::Denied { .. } => {
-                self.facts.denied += 1;
-                &mut self.denied
-            }
-        };
-        if let Some(count) = held.get_mut(&asked) {
-            *count += 1;
-        } else if held.len() < REQUESTS_MAX {
-            held.insert(asked, 1);
-        } else if matches!(decision.outcome, Outcome::Allowed { .. }) {
-            let folded = asked.folded();
-            let room = self.folded.len() < FOLDED_MAX;
-            match self.folded.get_mut(&folded) {
-                Some(count) => *count += 1,
-                None if room => drop(self.folded.insert(folded, 1)),
-                None => self.facts.unheld += 1,
-            }
+        let granted = matches!(decision.outcome, Outcome::Allowed { .. });
+        self.hold(self.asked(decision), granted, 1);
+    }
+
+    fn hold(&mut self, asked: Asked, granted: bool, times: u64) {
+        let (all, held) = if granted {
+            (&mut self.facts.granted, &mut self.granted)
         } else {
-            self.facts.unheld += 1;
+            (&mut self.facts.denied, &mut self.denied)
+        };
+        *all = all.saturating_add(times);
+        if let Some(count) = held.get_mut(&asked) {
+            *count = count.saturating_add(times);
+        } else if held.len() < REQUESTS_MAX {
+            held.insert(asked, times);
+        } else if granted {
+            self.fold(asked.folded(), times);
+        } else {
+            self.facts.unheld = self.facts.unheld.saturating_add(times);
+        }
+    }
+
+    fn fold(&mut self, folded: Folded, times: u64) {
+        let room = self.folded.len() < FOLDED_MAX;
+        match self.folded.get_mut(&folded) {
+            Some(count) => *count = count.saturating_add(times),
+            None if room => drop(self.folded.insert(folded, times)),
+            None => self.facts.unheld = self.facts.unheld.saturating_add(times),
         }
     }
 
@@ -235,6 +281,7 @@ impl Ledger {
                 .as_ref()
                 .map(|method| method.as_str().into()),
             path: decision.path.as_ref().map(|path| written(path.as_str())),
+            upgrade: decision.upgrade,
             ground: ground.into(),
         }
     }

@@ -11,7 +11,7 @@ pub mod limits;
 mod needed;
 mod suggest;
 
-pub use adit_audit::{Broken, Defect};
+pub use adit_audit::{Asked, Broken, Defect, Seen, SeenRule};
 pub use denied::{Wanted, wanted};
 pub use hits::{Hit, Hits, hits};
 pub use ledger::{Callers, Facts, Ledger};

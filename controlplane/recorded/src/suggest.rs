@@ -201,11 +201,11 @@ impl<'t> Uses<'t> {
     }
 }
 
-/// Who grants a recorded request by these rules. Whether it asked for an upgrade is not recorded, so both are asked; of
-/// the two rules that may answer, the one that the record names counts.
+/// Who grants a recorded request by these rules. Older records do not tell whether it asked for an upgrade, so both are
+/// asked where it is not said that it did; of the two rules that may answer, the one that the record names counts.
 fn granting<'t>(table: &'t Table, asked: &Asked) -> Vec<(&'t System, Option<&'t Resource>, u16)> {
     let mut found: Vec<(&System, Option<&Resource>, u16)> = Vec::new();
-    for upgrade in [false, true] {
+    for upgrade in upgrades(asked) {
         let Some(request) = asked.request(upgrade) else {
             continue;
         };
@@ -224,6 +224,10 @@ fn granting<'t>(table: &'t Table, asked: &Asked) -> Vec<(&'t System, Option<&'t 
         found.retain(is_named);
     }
     found
+}
+
+fn upgrades(asked: &Asked) -> impl Iterator<Item = bool> {
+    [false, true].into_iter().skip(usize::from(asked.upgrade))
 }
 
 fn same(one: Option<&Resource>, other: Option<&Resource>) -> bool {
@@ -307,7 +311,7 @@ fn mistakes(old: &Table, new: &RuleSet, ledger: &Ledger) -> Vec<String> {
     };
     let mut mistakes = Vec::new();
     for (asked, _) in ledger.granted() {
-        for upgrade in [false, true] {
+        for upgrade in upgrades(asked) {
             let Some(request) = asked.request(upgrade) else {
                 continue;
             };

@@ -84,6 +84,29 @@ pub const LINES_KEPT: usize = 100;
 /// Bytes of such a line that are kept. 256.
 pub const LINE_BYTES_KEPT: usize = 256;
 
+/// Nodes that are asked one question at one time. 200; the answers of [`TRAFFIC_ASKED_MAX`] of them are held at once.
+pub const ASKED_NODES_MAX: usize = 200;
+
+/// Agents that tell of their records at one time, for one who asks. 8; 1 MiB each.
+pub const TRAFFIC_ASKED_MAX: usize = 8;
+
+/// People who may ask for recorded decisions at one time. 2; others are told to come back.
+pub const TRAFFIC_READERS_MAX: usize = 2;
+
+/// How long all agents together may take to tell of their records. 60 s: 2 GiB come in 64 parts.
+pub const TRAFFIC_LIMIT: Duration = Duration::from_secs(60);
+
+/// Different requests that are put together of what agents recorded. 20,000. Worst case 20,000 x 5,000 bytes = 100 MB for
+/// each of [`TRAFFIC_READERS_MAX`]; as people write names and paths 6 MB. Further grants are held by rule.
+pub const TRAFFIC_REQUESTS_MAX: usize = 20_000;
+
+/// Pairs of system, rule and method of grants that are held by rule. 10,000: a rule set with as many used rules. Worst
+/// case 35 MB.
+pub const TRAFFIC_RULES_MAX: usize = 10_000;
+
+/// Bytes of the answer about recorded decisions. 16 MiB: of more, the rarest are told by rule.
+pub const TRAFFIC_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Passwords hashed at one time. 2: 19 MiB and a core each.
 pub const HASHERS_MAX: usize = 2;
 

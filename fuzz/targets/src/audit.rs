@@ -1,6 +1,8 @@
-//! Lines of audit records.
+//! Lines of audit records, and what a node tells of many of them.
 
-use adit_audit::{Chain, Digest, History, Verifier, read_line, verify};
+use adit_audit::{
+    Chain, Cursor, Digest, History, Level, Tally, Traffic, Verifier, read_line, verify,
+};
 
 /// A history of two segments, divided at a byte that the first one names, and each line by itself. What is taken for
 /// whole is written like that by a chain.
@@ -31,6 +33,37 @@ pub fn audit(data: &[u8]) {
     if let Ok(summary) = verify(Some(Digest::ZERO), lines()) {
         again(summary.start, lines());
     }
+}
+
+/// What a node tells of its records: read, put together and told again it fits its bytes, and no decision is lost.
+pub fn traffic(data: &[u8]) {
+    let Ok(told) = Traffic::read(data) else {
+        return;
+    };
+    if let Some(next) = told
+        .next
+        .as_deref()
+        .and_then(|next| next.parse::<Cursor>().ok())
+    {
+        assert_eq!(next.to_string().parse(), Ok(next));
+    }
+    let count = |told: &Traffic| {
+        let requests = told.requests.iter().map(|seen| seen.count);
+        let rules = told.rules.iter().map(|seen| seen.count);
+        let more = [told.more_granted, told.more_denied];
+        requests
+            .chain(rules)
+            .chain(more)
+            .fold(0, u64::saturating_add)
+    };
+    let before = count(&told);
+    let mut tally = Tally::new(3, 2);
+    told.requests.into_iter().for_each(|seen| tally.seen(seen));
+    told.rules.into_iter().for_each(|seen| tally.rule(seen));
+    tally.more(told.more_granted, told.more_denied);
+    let again = tally.finish(Level::All, 2_000);
+    assert!(again.requests.len() <= 3 && again.rules.len() <= 2);
+    assert_eq!(count(&again), before);
 }
 
 // The same records make the same bytes, when they begin a chain.

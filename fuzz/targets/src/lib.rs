@@ -22,7 +22,7 @@ mod tls;
 mod token;
 
 pub use agrees::policy_agrees;
-pub use audit::audit;
+pub use audit::{audit, traffic};
 pub use authority::authority;
 pub use bearer::bearer;
 pub use discovery::discovery;
@@ -44,6 +44,7 @@ pub const ALL: &[Target] = &[
     ("bearer", bearer),
     ("authority", authority),
     ("audit", audit),
+    ("traffic", traffic),
     ("connect", connect),
     ("control_event", control_event),
     ("discovery", discovery),

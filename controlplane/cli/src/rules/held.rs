@@ -54,6 +54,19 @@ impl Place {
         })
     }
 
+    /// The place that options name, if they name one, and the control plane that has it.
+    pub(super) fn named(
+        subaccount: Option<&str>,
+        location: Option<&str>,
+        connect: &Connect,
+    ) -> Result<Option<(Self, Plane)>, Failure> {
+        let Some(subaccount) = subaccount else {
+            return Ok(None);
+        };
+        let place = Self::new(subaccount, location.unwrap_or_default())?;
+        Ok(Some((place, connect.open()?)))
+    }
+
     pub(super) fn subaccount(&self) -> &str {
         &self.subaccount
     }

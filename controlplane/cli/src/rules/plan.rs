@@ -7,21 +7,24 @@ use std::sync::Arc;
 
 use adit_policy::plan::Line;
 use adit_policy::{Plan, Snapshot};
-use adit_recorded::{Callers, Facts, Hits};
+use adit_recorded::{Callers, Hits};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::held::Place;
-use super::{compile, failing, read_rules, records, suggest, wrong};
+use super::records::Evidence;
+use super::traffic::Days;
+use super::{compile, failing, folder, read_rules, records, suggest, traffic, wrong};
 use crate::ending::Failure;
 use crate::node::NodeAddress;
 use crate::output::{Output, Table};
-use crate::plane::Connect;
+use crate::plane::{Connect, Plane};
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Args {
-    /// The rule set that is to come, TOML, or as `adit rules sign` wrote it
+    /// The rule set that is to come, TOML, or as `adit rules sign` wrote it; or a folder of them, as `adit rules apply`
+    /// takes it, compared with what the control plane has in force
     file: PathBuf,
     #[command(flatten)]
     old: OldRules,
@@ -33,10 +36,14 @@ pub(crate) struct Args {
     /// Name the callers in recorded decisions who would have been hit: files, and folders of *.jsonl
     #[arg(long, num_args = 1.., value_name = "PATH")]
     audit: Vec<PathBuf>,
+    /// Name the callers who would have been hit in the last days, such as 7d: the control plane asks the agents what they
+    /// recorded
+    #[arg(long, value_name = "DAYS", conflicts_with = "audit")]
+    recorded: Option<Days>,
 }
 
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 struct OldRules {
     /// Compare with this rule set
     #[arg(long, value_name = "FILE")]
@@ -50,70 +57,154 @@ struct OldRules {
 }
 
 pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
-    let new = from_file(&args.file)?;
-    if let Err(problems) = new.snapshot.table().run_tests() {
-        output.hint(format_args!(
-            "adit: a push of {} would be refused, for tests of it fail\n{problems}",
-            new.name
-        ));
+    if args.file.is_dir() {
+        return folder_of(args, output).await;
     }
-    let old = match (args.old.against, args.old.node, args.old.subaccount) {
-        (Some(file), _, _) => from_file(&file)?,
-        (None, Some(node), _) => in_force(&node).await?,
-        (None, None, Some(subaccount)) => {
-            let place = Place::new(&subaccount, args.location.as_deref().unwrap_or_default())?;
-            let held = place.held(&args.connect.open()?).await?;
-            let version = held.rules.as_ref().map(|rules| rules.version.version);
-            Rules::of_text(&place.to_string(), version, held.text().to_owned())?
-        }
+    let new = tested(&args.file, output)?;
+    let subaccount = args.old.subaccount.as_deref();
+    let place = Place::named(subaccount, args.location.as_deref(), &args.connect)?;
+    let old = match (&args.old.against, &args.old.node, &place) {
+        (Some(file), _, _) => from_file(file)?,
+        (None, Some(node), _) => in_force(node).await?,
+        (None, None, Some((place, plane))) => held(place, plane).await?,
         (None, None, None) => {
             return Err(Failure::usage(
                 "say --against FILE, --node ADDRESS or --subaccount SUBACCOUNT",
             ));
         }
     };
-    let hits = if args.audit.is_empty() {
-        None
-    } else {
-        let ledger = records::read(&args.audit, Callers::Apart, output)?;
-        let hits = adit_recorded::hits(new.snapshot.table(), &ledger);
-        Some((hits, ledger.facts()))
+    let evidence = match (args.recorded, &place) {
+        (Some(days), Some((place, plane))) => {
+            Some(traffic::read(place, plane, days, Callers::Apart).await?)
+        }
+        (Some(_), None) => {
+            return Err(Failure::usage(
+                "--recorded: the control plane asks the agents of a place; add --subaccount SUBACCOUNT",
+            ));
+        }
+        (None, _) if args.audit.is_empty() => None,
+        (None, _) => Some(records::read(&args.audit, Callers::Apart, output)?),
     };
-    tell_with(&old, &new, hits.as_ref(), output)
+    let comparison = compare(&old, &new, evidence.as_ref(), output)?;
+    output.result(&comparison.text, &comparison.value);
+    comparison.end()
+}
+
+/// Compares each file of a folder with what its place has in force.
+async fn folder_of(args: Args, output: Output) -> Result<(), Failure> {
+    if args.old.against.is_some() || args.old.node.is_some() || args.location.is_some() {
+        return Err(Failure::usage(
+            "a folder is compared with what the control plane has in force for the places that it names; leave \
+             --against, --node and --location out",
+        ));
+    }
+    if !args.audit.is_empty() {
+        return Err(Failure::usage(
+            "--audit: files do not say of which location they are; take --recorded, or one file of rules",
+        ));
+    }
+    let mut wanted = Vec::new();
+    for (place, file) in folder::places(&args.file, args.old.subaccount.as_deref())? {
+        wanted.push((place, tested(&file, output)?));
+    }
+    let plane = args.connect.open()?;
+    let mut ended = Ok(());
+    let mut values = Vec::new();
+    for (at, (place, new)) in wanted.iter().enumerate() {
+        let old = held(place, &plane).await?;
+        let evidence = match args.recorded {
+            Some(days) => Some(traffic::read(place, &plane, days, Callers::Apart).await?),
+            None => None,
+        };
+        let comparison = compare(&old, new, evidence.as_ref(), output)?;
+        let space = if at == 0 { "" } else { "\n" };
+        output.line(format_args!("{space}{}", comparison.text));
+        // One that could not be told to its end weighs more than one that changes something.
+        if ended.is_ok() || comparison.unfinished.is_some() {
+            ended = comparison.end();
+        }
+        values.push(json!({"place": place.to_string(), "plan": comparison.value}));
+    }
+    if output.is_json() {
+        output.result("", &json!({"places": values}));
+    }
+    ended
 }
 
 /// Shows what the way from `old` to `new` means; exit code 3 if it means something.
 pub(super) fn tell(old: &Rules, new: &Rules, output: Output) -> Result<(), Failure> {
-    tell_with(old, new, None, output)
+    let comparison = compare(old, new, None, output)?;
+    output.result(&comparison.text, &comparison.value);
+    comparison.end()
 }
 
-fn tell_with(
+/// What the way from one rule set to another means.
+struct Comparison {
+    text: String,
+    value: Value,
+    /// Nothing where it was compared to the end.
+    unfinished: Option<String>,
+    is_empty: bool,
+}
+
+impl Comparison {
+    fn end(&self) -> Result<(), Failure> {
+        match &self.unfinished {
+            Some(why) => Err(Failure::failed(why)),
+            None if self.is_empty => Ok(()),
+            None => Err(Failure::changes()),
+        }
+    }
+}
+
+fn compare(
     old: &Rules,
     new: &Rules,
-    hits: Option<&(Hits, Facts)>,
+    evidence: Option<&Evidence>,
     output: Output,
-) -> Result<(), Failure> {
+) -> Result<Comparison, Failure> {
     let plan = adit_policy::plan(old.snapshot.table(), new.snapshot.table());
     let mut text = text(&plan, old, new);
     let mut value = value(&plan, old, new)?;
-    if let Some((hits, facts)) = hits {
-        text.push_str(&hits_text(hits, *facts));
+    if let Some(evidence) = evidence {
+        evidence.warn(output);
+        let hits = adit_recorded::hits(new.snapshot.table(), &evidence.ledger);
+        text.push_str(&hits_text(&hits, evidence));
         if let Value::Object(members) = &mut value {
-            members.insert("audit".to_owned(), hits_value(hits, *facts));
+            members.insert(evidence.member.to_owned(), hits_value(&hits, evidence));
         }
     }
-    output.result(text, &value);
-    if plan.unfinished {
-        return Err(Failure::failed(format!(
+    let unfinished = plan.unfinished.then(|| {
+        format!(
             "{} and {} are too large and too different to be compared to the end; more may change than is shown",
             old.name, new.name
-        )));
+        )
+    });
+    Ok(Comparison {
+        text,
+        value,
+        unfinished,
+        is_empty: plan.is_empty(),
+    })
+}
+
+/// The rules that a place has in force.
+async fn held(place: &Place, plane: &Plane) -> Result<Rules, Failure> {
+    let held = place.held(plane).await?;
+    let version = held.rules.as_ref().map(|rules| rules.version.version);
+    Rules::of_text(&place.to_string(), version, held.text().to_owned())
+}
+
+/// The rules of a file; that tests of them fail is said, and is no reason not to compare.
+fn tested(file: &Path, output: Output) -> Result<Rules, Failure> {
+    let new = from_file(file)?;
+    if let Err(problems) = new.snapshot.table().run_tests() {
+        output.hint(format_args!(
+            "adit: a push of {} would be refused, for tests of it fail\n{problems}",
+            new.name
+        ));
     }
-    if plan.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::changes())
-    }
+    Ok(new)
 }
 
 /// Rules, and where they are from.
@@ -244,8 +335,8 @@ pub(super) fn value(plan: &Plan, old: &Rules, new: &Rules) -> Result<Value, Fail
 }
 
 /// Who would have been hit, for people.
-fn hits_text(hits: &Hits, facts: Facts) -> String {
-    let mut text = format!("\n\n{}", records::told(facts));
+fn hits_text(hits: &Hits, evidence: &Evidence) -> String {
+    let mut text = format!("\n\n{}", evidence.told);
     let count: u64 = hits.list.iter().map(|hit| hit.count).sum();
     if hits.list.is_empty() {
         text.push_str(&format!(
@@ -277,7 +368,7 @@ fn hits_text(hits: &Hits, facts: Facts) -> String {
     text
 }
 
-fn hits_value(hits: &Hits, facts: Facts) -> Value {
+fn hits_value(hits: &Hits, evidence: &Evidence) -> Value {
     let list: Vec<Value> = hits
         .list
         .iter()
@@ -292,7 +383,8 @@ fn hits_value(hits: &Hits, facts: Facts) -> Value {
         })
         .collect();
     json!({
-        "read": records::value(facts),
+        "read": evidence.read,
+        "doubts": evidence.doubts,
         "judged": hits.judged,
         "unjudged": hits.unjudged,
         "hits": list,

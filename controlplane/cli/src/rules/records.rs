@@ -3,7 +3,7 @@
 //! What a record means, and whether a line is one, is `recorded`'s and `audit`'s; here are folders, order and bounds.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use adit_recorded::limits::LINE_BYTES_MAX;
@@ -14,11 +14,28 @@ use time::OffsetDateTime;
 use crate::ending::Failure;
 use crate::output::Output;
 
+/// Recorded decisions, and what there is to say of them.
+pub(super) struct Evidence {
+    pub(super) ledger: Ledger,
+    /// What it is called in JSON.
+    pub(super) member: &'static str,
+    /// What was read, for people.
+    pub(super) told: String,
+    /// Why less may be known than has happened, a line each.
+    pub(super) doubts: Vec<String>,
+    /// What was read, for programs.
+    pub(super) read: Value,
+}
+
 /// Files of records in a folder.
 const EXTENSION: &str = "jsonl";
 
 /// Reads the records of `paths`: files, and folders of `*.jsonl` in the order of their names.
-pub(super) fn read(paths: &[PathBuf], callers: Callers, output: Output) -> Result<Ledger, Failure> {
+pub(super) fn read(
+    paths: &[PathBuf],
+    callers: Callers,
+    output: Output,
+) -> Result<Evidence, Failure> {
     let mut ledger = Ledger::new(callers);
     for path in paths {
         let is_folder = fs::metadata(path)
@@ -31,23 +48,39 @@ pub(super) fn read(paths: &[PathBuf], callers: Callers, output: Output) -> Resul
         };
         for file in files {
             ledger.next_file();
-            file_into(&mut ledger, &file, output)?;
+            file_into(&mut ledger, &file, is_folder, output)?;
         }
     }
     let facts = ledger.facts();
+    let mut doubts = Vec::new();
     if facts.lost > 0 {
-        output.hint(format_args!(
-            "adit: {} records were lost when they were made, so less was seen than happened",
+        doubts.push(format!(
+            "{} records were lost when they were made, so less was seen than happened",
             facts.lost
         ));
     }
     if facts.unheld > 0 {
-        output.hint(format_args!(
-            "adit: {} decisions are counted only, for there are too many different ones; take a shorter time",
+        doubts.push(format!(
+            "{} decisions are counted only, for there are too many different ones; take a shorter time",
             facts.unheld
         ));
     }
-    Ok(ledger)
+    Ok(Evidence {
+        told: told(facts),
+        read: value(facts),
+        member: "audit",
+        doubts,
+        ledger,
+    })
+}
+
+impl Evidence {
+    /// Says on standard error why less may be known than has happened.
+    pub(super) fn warn(&self, output: Output) {
+        for doubt in &self.doubts {
+            output.hint(format_args!("adit: {doubt}"));
+        }
+    }
 }
 
 fn listed(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
@@ -71,8 +104,25 @@ fn listed(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-fn file_into(ledger: &mut Ledger, path: &Path, output: Output) -> Result<(), Failure> {
-    let mut reader = BufReader::new(File::open(path).map_err(|error| at(path, &error))?);
+fn file_into(
+    ledger: &mut Ledger,
+    path: &Path,
+    is_listed: bool,
+    output: Output,
+) -> Result<(), Failure> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        // A node removes what is old while others read.
+        Err(error) if is_listed && error.kind() == ErrorKind::NotFound => {
+            output.hint(format_args!(
+                "adit: {}: was removed meanwhile",
+                path.display()
+            ));
+            return Ok(());
+        }
+        Err(error) => return Err(at(path, &error)),
+    };
+    let mut reader = BufReader::new(file);
     let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
     let mut line = Vec::new();
     loop {
@@ -105,7 +155,7 @@ fn at(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 /// What was read, in one line.
-pub(super) fn told(facts: Facts) -> String {
+fn told(facts: Facts) -> String {
     if facts.records == 0 {
         return "no records".to_owned();
     }
@@ -118,7 +168,7 @@ pub(super) fn told(facts: Facts) -> String {
     )
 }
 
-pub(super) fn value(facts: Facts) -> Value {
+fn value(facts: Facts) -> Value {
     json!({
         "records": facts.records,
         "granted": facts.granted,
@@ -141,5 +191,20 @@ fn moment(unix_ms: u64) -> String {
             time.minute()
         ),
         Err(_) => format!("{unix_ms} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_removed_after_it_was_listed_is_passed_over_and_one_that_was_named_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let gone = dir.path().join("0000000001.jsonl");
+        let mut ledger = Ledger::new(Callers::Apart);
+        let output = Output::new(false);
+        assert_eq!(file_into(&mut ledger, &gone, true, output), Ok(()));
+        assert!(file_into(&mut ledger, &gone, false, output).is_err());
     }
 }

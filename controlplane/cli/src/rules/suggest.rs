@@ -4,24 +4,46 @@
 
 use std::path::PathBuf;
 
-use adit_recorded::{Callers, Facts, Suggestion, Wanted};
+use adit_recorded::{Callers, Suggestion, Wanted};
 use serde_json::{Value, json};
 
-use super::{compile, count, read_rules, records, wrong};
+use super::held::Place;
+use super::records::Evidence;
+use super::traffic::Days;
+use super::{compile, count, read_rules, records, traffic, wrong};
 use crate::ending::Failure;
 use crate::output::{Output, Table};
+use crate::plane::Connect;
 use crate::safe_file::{self, Readers};
 
 /// Lines of a table; the JSON has all of them.
 pub(super) const LINES_MAX: usize = 100;
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
-    /// The rule set, TOML, or as `adit rules sign` wrote it
-    file: PathBuf,
+    /// The rule set, TOML, or as `adit rules sign` wrote it [default: the rules that --subaccount has in force]
+    #[arg(required_unless_present = "subaccount")]
+    file: Option<PathBuf>,
     /// Recorded decisions: files, and folders of *.jsonl
-    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    #[arg(long, num_args = 1.., value_name = "PATH", required_unless_present = "recorded")]
     audit: Vec<PathBuf>,
+    /// What the agents recorded in the last days, such as 7d; the control plane asks those of --subaccount and --location
+    #[arg(
+        long,
+        value_name = "DAYS",
+        conflicts_with = "audit",
+        requires = "subaccount"
+    )]
+    recorded: Option<Days>,
+    /// The subaccount at the control plane
+    #[arg(long, value_name = "SUBACCOUNT")]
+    subaccount: Option<String>,
+    /// With --subaccount: the location [default: the default location]
+    #[arg(long, value_name = "LOCATION", requires = "subaccount")]
+    location: Option<String>,
+    #[command(flatten)]
+    connect: Connect,
     /// Where the suggested rules are written; nothing that is there is overwritten. Without it, standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -30,12 +52,27 @@ pub(crate) struct Args {
     often: u64,
 }
 
-pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
-    let (name, rules) = read_rules(&args.file)?;
+pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
+    let subaccount = args.subaccount.as_deref();
+    let place = Place::named(subaccount, args.location.as_deref(), &args.connect)?;
+    let (name, rules) = match (&args.file, &place) {
+        (Some(file), _) => read_rules(file)?,
+        (None, Some((place, plane))) => {
+            let held = place.held(plane).await?;
+            (place.to_string(), held.text().to_owned())
+        }
+        (None, None) => return Err(Failure::usage("say FILE or --subaccount SUBACCOUNT")),
+    };
     let old = compile(&name, rules).map_err(|problems| wrong(&problems))?;
-    let ledger = records::read(&args.audit, Callers::Together, output)?;
-    let suggestion = adit_recorded::suggest(old.table(), &ledger);
-    let wanted = adit_recorded::wanted(old.table(), &ledger, args.often);
+    let evidence = match (args.recorded, &place) {
+        (Some(days), Some((place, plane))) => {
+            traffic::read(place, plane, days, Callers::Together).await?
+        }
+        _ => records::read(&args.audit, Callers::Together, output)?,
+    };
+    evidence.warn(output);
+    let suggestion = adit_recorded::suggest(old.table(), &evidence.ledger);
+    let wanted = adit_recorded::wanted(old.table(), &evidence.ledger, args.often);
     if !suggestion.mistakes.is_empty() {
         return Err(Failure::failed(format!(
             "the suggested rules would refuse what was granted, which is a mistake of adit; nothing is suggested\n{}",
@@ -54,10 +91,9 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     if let Some(out) = &args.out {
         safe_file::create(out, rules.as_bytes(), Readers::Everybody)?;
     }
-    let facts = ledger.facts();
-    let report = text(&name, facts, &suggestion, &wanted, args);
+    let report = text(&name, &evidence, &suggestion, &wanted, &args);
     if output.is_json() {
-        output.result("", &value(&name, facts, &suggestion, &wanted, &rules));
+        output.result("", &value(&name, &evidence, &suggestion, &wanted, &rules));
     } else if args.out.is_some() {
         output.line(report);
     } else {
@@ -67,7 +103,13 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn text(name: &str, facts: Facts, made: &Suggestion, wanted: &[Wanted], args: &Args) -> String {
+fn text(
+    name: &str,
+    evidence: &Evidence,
+    made: &Suggestion,
+    wanted: &[Wanted],
+    args: &Args,
+) -> String {
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let resources: usize = made
         .rules
@@ -77,7 +119,7 @@ fn text(name: &str, facts: Facts, made: &Suggestion, wanted: &[Wanted], args: &A
         .sum();
     let mut text = format!(
         "{name}: {}\nneeded: {} and {}, which cover {} grants; {} not used",
-        records::told(facts),
+        evidence.told,
         count(number(made.rules.systems.len()), "system"),
         count(number(resources), "resource"),
         made.covered + made.kept_whole,
@@ -132,7 +174,13 @@ pub(super) fn further(lines: usize) -> String {
     }
 }
 
-fn value(name: &str, facts: Facts, made: &Suggestion, wanted: &[Wanted], rules: &str) -> Value {
+fn value(
+    name: &str,
+    evidence: &Evidence,
+    made: &Suggestion,
+    wanted: &[Wanted],
+    rules: &str,
+) -> Value {
     let unused: Vec<Value> = made
         .unused
         .iter()
@@ -151,7 +199,7 @@ fn value(name: &str, facts: Facts, made: &Suggestion, wanted: &[Wanted], rules: 
         .collect();
     json!({
         "file": name,
-        "audit": records::value(facts),
+        evidence.member: evidence.read,
         "covered": made.covered,
         "kept_whole": made.kept_whole,
         "no_longer_granted": made.no_longer_granted,

@@ -81,6 +81,68 @@ fn the_same_request_is_held_once_and_counted_and_callers_are_told_apart_where_th
 }
 
 #[test]
+fn what_a_node_counted_is_held_like_its_lines() {
+    let seen = |path: &str, granted: bool, count| Seen {
+        asked: adit_audit::Asked {
+            caller: "shop".to_owned(),
+            system: "erp:80".to_owned(),
+            method: Some("GET".to_owned()),
+            path: Some(path.to_owned()),
+            upgrade: false,
+            granted,
+            ground: if granted { "/a" } else { "resource-denied" }.to_owned(),
+        },
+        count,
+        last_unix_ms: count,
+    };
+    let mut counted = Ledger::new(Callers::Apart);
+    counted.seen("acme", &seen("/a", true, 2));
+    counted.seen("acme", &seen("/a", true, 1));
+    counted.seen("acme", &seen("/b", false, 1));
+    let lines = ledger(
+        Callers::Apart,
+        &[
+            ("GET http://erp/a", "shop", "/a"),
+            ("GET http://erp/a", "shop", "/a"),
+            ("GET http://erp/a", "shop", "/a"),
+            ("GET http://erp/b", "shop", "!resource-denied"),
+        ],
+    );
+    assert_eq!(counted.granted, lines.granted);
+    assert_eq!(counted.denied, lines.denied);
+    counted.rule(&SeenRule {
+        system: "erp:80".to_owned(),
+        method: None,
+        rule: "/a".to_owned(),
+        count: 5,
+    });
+    counted.more(7, 11);
+    let facts = counted.facts();
+    assert_eq!((facts.granted, facts.denied, facts.unheld), (15, 12, 18));
+    assert_eq!(counted.folded().map(|(_, count)| count).sum::<u64>(), 5);
+}
+
+#[test]
+fn a_request_that_asked_for_an_upgrade_is_judged_as_one() {
+    let rules = "[[system]]\nvirtual = \"erp:80\"\nprotocol = \"http\"\ninternal = \"http://10.1.2.3:80\"\n\
+                 [[system.resource]]\npath = \"/a\"\n";
+    let rules = adit_policy::parse("rules.toml", rules).unwrap();
+    let table = adit_policy::Table::compile(&rules).unwrap();
+    let asked = ledger(
+        Callers::Apart,
+        &[
+            ("GET http://erp/a", "shop", "/a"),
+            ("GET ws://erp/a", "shop", "/a"),
+        ],
+    );
+    let hits = crate::hits(&table, &asked);
+    assert_eq!(hits.judged, 2);
+    let told: Vec<_> = hits.list.iter().map(|hit| hit.request.as_str()).collect();
+    assert_eq!(told, ["GET ws://erp:80/a"]);
+    assert_eq!(hits.list[0].reason, "upgrade-denied");
+}
+
+#[test]
 fn a_line_that_is_not_the_next_of_its_chain_is_not_taken() {
     let mut chain = Chain::new(Digest::ZERO);
     let mut lines = [Vec::new(), Vec::new()];

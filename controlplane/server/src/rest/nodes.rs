@@ -1,8 +1,10 @@
-//! Nodes: invitations, who is there, what they run, and questions to them.
+//! Nodes: invitations, who is there, what they run, and questions to one of them. Questions to all are `asked`'s.
+
+mod asked;
 
 use std::sync::Arc;
 
-use adit_api::{Explain, Invitations, Invite, Invited, Node, NodeRole, Nodes, Why, WhyPart};
+use adit_api::{Explain, Invitations, Invite, Invited, Node, NodeRole, Nodes};
 use adit_people::{Verb, Visible, visible};
 use adit_policy::{OwnedRequest, Request as Wanted};
 use adit_proto::control::{Answer, Ask};
@@ -11,7 +13,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::ETAG;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -22,7 +23,6 @@ use super::wire::{Asked, Named, Paging, Refusals, Said};
 use super::{Of, Parts};
 use crate::hub::shown;
 use crate::keys;
-use crate::limits::PAGE_ITEMS_MAX;
 use crate::place::{NodeId, Place};
 use crate::trouble::Trouble;
 
@@ -42,7 +42,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Parts>> {
         .routes(routes!(agent_status))
         .routes(routes!(gateway_status))
         .routes(routes!(explain))
-        .routes(routes!(why))
+        .routes(routes!(asked::why))
+        .routes(routes!(asked::traffic))
 }
 
 /// Agents, in the subaccounts that the caller may see.
@@ -393,72 +394,6 @@ async fn explain(
             .await?,
     )?))
 }
-
-/// What the nodes know of a request, by the id that its caller got.
-#[utoipa::path(get, path = "/api/v1/subaccounts/{subaccount}/why/{request}", tag = "nodes", security(("bearer" = [])),
-    params(("subaccount" = String, Path), ("request" = String, Path)), responses((status = 200, body = Why), Refusals))]
-async fn why(
-    State(parts): Of,
-    caller: Caller,
-    Named((subaccount, request)): Named<(String, String)>,
-) -> Result<Json<Why>, Trouble> {
-    caller.may(Verb::NodesAsk, &subaccount)?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    if request.is_empty() || request.len() > REQUEST_ID_BYTES_MAX || !request.bytes().all(plain) {
-        return Err(Trouble::Invalid(
-            "an id is letters, digits and dashes, as `adit-refusal` gives it".to_owned(),
-        ));
-    }
-    let live = parts
-        .hub
-        .connections(&keys::live_agents_of(&subaccount))
-        .await?;
-    let mut ids: Vec<NodeId> = live.into_keys().collect();
-    // Gateways carry requests of all subaccounts; who may ask them hears of this one only, by its id.
-    if visible(caller.principal(), Verb::NodesAsk) == Visible::All {
-        let prefix = keys::live_gateways();
-        ids.extend(parts.hub.connections(&prefix).await?.into_keys());
-    }
-    ids.sort();
-    let asked = u64::try_from(ids.len()).unwrap_or(u64::MAX);
-    let mut asking_all = JoinSet::new();
-    for id in ids.into_iter().take(PAGE_ITEMS_MAX) {
-        let (hub, request) = (Arc::clone(&parts.hub), request.clone());
-        asking_all.spawn(async move {
-            let mut ask = asking("GET", "/why", String::new());
-            ask.query = format!("id={request}");
-            let answer = hub.ask(&id, ask).await;
-            (id, answer)
-        });
-    }
-    let mut found = Why {
-        parts: Vec::new(),
-        asked,
-        silent: Vec::new(),
-    };
-    while let Some(joined) = asking_all.join_next().await {
-        let (id, answer) = joined.map_err(|error| Trouble::Internal(error.to_string()))?;
-        match answer {
-            Ok(answer) if answer.status == 404 => {}
-            Ok(answer) => found.parts.push(WhyPart {
-                node: id.to_string(),
-                answer: value(answer)?,
-            }),
-            Err(_silent) => found.silent.push(id.to_string()),
-        }
-    }
-    found.parts.sort_by(|one, other| one.node.cmp(&other.node));
-    found.silent.sort();
-    if found.parts.is_empty() && found.silent.is_empty() {
-        return Err(Trouble::NotFound(format!(
-            "none of {asked} nodes knows of request {request}; they keep the last ones only"
-        )));
-    }
-    Ok(Json(found))
-}
-
-/// Bytes of a request's id: 32 hexadecimal digits, and room for another form.
-const REQUEST_ID_BYTES_MAX: usize = 64;
 
 fn agent_id(subaccount: &str, name: &str) -> Result<NodeId, Trouble> {
     NodeId::agent(subaccount, name).map_err(Trouble::Invalid)
