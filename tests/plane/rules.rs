@@ -1,5 +1,7 @@
 //! Rules: put in force, on trial, back; pushed to nodes, and how far they have come.
 
+use std::process::Stdio;
+
 use adit_manifest::{PublicKey, Signers, verify};
 use adit_proto::control::Trust;
 use adit_tests::member::{Document, Member};
@@ -9,7 +11,7 @@ use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
-use crate::on_both_memories;
+use crate::{adit, on_both_memories};
 
 /// The rules of a document whose signature is by a key of this trust.
 pub(crate) fn verified(document: &Document, trust: &Trust, audience: &str) -> String {
@@ -176,5 +178,45 @@ on_both_memories! {
         assert_eq!(failing.status, 422, "{failing:?}");
         assert!(!failing.json()["problems"].as_array().unwrap().is_empty());
         assert_eq!(root.rules("acme").status, 404);
+    }
+}
+
+#[test]
+fn what_was_written_is_told_also_when_the_server_is_lost_while_its_way_is_followed() {
+    let (mut plane, root) = Plane::ready("cp-1", &Memory::Embedded, "");
+    let member = Member::enrol(&plane, &root.invite("acme", "a-1")).unwrap();
+    let mut line = member.subscribe(&plane).unwrap();
+    plane.scratch().write("rules.toml", rules_number(1));
+    for (number, args) in [
+        (1, &["apply", "rules.toml"][..]),
+        (2, &["rollback", "--to", "1"]),
+    ] {
+        if number == 2 {
+            plane.restart();
+            let root = root.at(&plane);
+            assert_eq!(root.apply("acme", "", &rules_number(2)).status, 200);
+            line = member.subscribe(&plane).unwrap();
+            while line.push().version() != 2 {}
+        }
+        let child = adit(&plane, &root)
+            .args(["rules"])
+            .args(args)
+            .args(["--subaccount", "acme", "--yes", "--wait=60"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let version = if number == 1 { 1 } else { 3 };
+        while line.push().version() != version {}
+        plane.process().kill();
+        let output = child.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(
+            told.contains(&format!("acme/: version {version}")),
+            "{output:?}"
+        );
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("the change is made"), "{output:?}");
     }
 }

@@ -115,16 +115,15 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         };
         let changed = done.applied.as_ref().is_some_and(|applied| applied.changed);
         if changed && args.wait.is_wanted() {
-            let (rollout, arrived) = args
-                .wait
-                .follow(&step.place, &plane, version, output)
-                .await?;
-            done.rollout = Some(rollout);
-            if let Err(failure) = arrived {
-                ended = ended.and(Err(failure));
-            }
+            let followed = args.wait.follow(&step.place, &plane, version, output).await;
+            let (rollout, arrived) = looked(followed);
+            done.rollout = rollout;
+            ended = ended.and(arrived);
         } else if changed {
-            done.rollout = Some(look(&step.place, &plane).await?);
+            let look = look(&step.place, &plane).await;
+            let (rollout, arrived) = looked(look.map(|rollout| (rollout, Ok(()))));
+            done.rollout = rollout;
+            ended = ended.and(arrived);
         }
         step.tell(&done, output);
         values.push(step.value(&done)?);
@@ -138,6 +137,20 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         Err(Failure::changes())
     } else {
         Ok(())
+    }
+}
+
+/// What was seen of a change that is made. It is made whatever comes after, so a failure to look must not hide it.
+pub(super) fn looked(
+    look: Result<(Rollout, Result<(), Failure>), Failure>,
+) -> (Option<Rollout>, Result<(), Failure>) {
+    match look {
+        Ok((rollout, arrived)) => (Some(rollout), arrived),
+        Err(failure) => {
+            let failure = failure
+                .after("the change is made; how far it has come is not known: adit rules rollout");
+            (None, Err(failure))
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use adit_api::{Applied, Rollback};
 use hyper::StatusCode;
 use serde_json::json;
 
-use super::apply::{Step, came};
+use super::apply::{Step, came, looked};
 use super::held::{Held, Place, PlaceArgs, stale};
 use super::plan::{self, Rules};
 use super::rollout::{WaitArgs, look};
@@ -131,15 +131,16 @@ async fn make(
         return Err(answer.refusal());
     }
     let applied: Applied = answer.json()?;
-    let (rollout, ended) = if args.wait.is_wanted() {
+    let (rollout, ended) = looked(if args.wait.is_wanted() {
         args.wait
             .follow(&place, plane, applied.version, output)
-            .await?
+            .await
     } else {
-        (look(&place, plane).await?, Ok(()))
-    };
+        let look = look(&place, plane).await;
+        look.map(|rollout| (rollout, Ok(())))
+    });
     let text = if applied.changed {
-        came(&place, &applied, Some(&rollout))
+        came(&place, &applied, rollout.as_ref())
     } else {
         format!(
             "{place}: no change, version {} is in force",
