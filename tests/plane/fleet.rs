@@ -62,15 +62,11 @@ impl Fleet {
 
     /// With two agents that record at this level.
     pub(crate) fn recording(memory: &Memory, level: &str) -> Self {
-        Self::of(
-            Plane::ready("cp-1", memory, ""),
-            &["a-1", "a-2"],
-            |node| {
-                if node.is_agent() {
-                    node.config.text("audit.level", level);
-                }
-            },
-        )
+        Self::of(Plane::ready("cp-1", memory, ""), &["a-1", "a-2"], |node| {
+            if node.is_agent() {
+                node.config.text("audit.level", level);
+            }
+        })
     }
 
     /// With these agents, under a control plane that runs; `change` sees each node before it starts.

@@ -17,19 +17,23 @@ fn families() -> Vec<(&'static str, Family)> {
     all.extend(of("agent", adit_agent::metrics::FAMILIES));
     all.extend(of("recorder", adit_recorder::metrics::FAMILIES));
     all.extend(of("subscription", adit_subscription::metrics::FAMILIES));
-    let control = adit_server::metrics::FAMILIES.iter().map(|family| {
-        let kind = if family.is_gauge {
-            Kind::Gauge
-        } else {
-            Kind::Counter
-        };
-        Family::new(family.name, family.help, kind)
-    });
+    let forwarder: Vec<Family> = adit_forwarder::metrics::FAMILIES
+        .iter()
+        .map(|family| Family::new(family.name, family.help, kind(family.is_gauge)))
+        .collect();
+    all.extend(of("forwarder", &forwarder));
+    let control = adit_server::metrics::FAMILIES
+        .iter()
+        .map(|family| Family::new(family.name, family.help, kind(family.is_gauge)));
     all.extend(of("control", &control.collect::<Vec<_>>()));
     // Nothing is described in this process, so these are the process's own.
     all.extend(of("process", &adit_runtime::metrics::families()));
     all.sort_by_key(|(_, family)| family.name);
     all
+}
+
+const fn kind(is_gauge: bool) -> Kind {
+    if is_gauge { Kind::Gauge } else { Kind::Counter }
 }
 
 const fn word(kind: Kind) -> &'static str {

@@ -28,7 +28,7 @@ pub use rules::{
     Applied, Canary, Change, Explain, NodeState, Rollback, Rollout, RolloutNode, RuleSet, RuleSets,
     Rules, Version, Versions,
 };
-pub use server::{Authority, AuthorityStep, Root, Server, SigningKey, Status};
+pub use server::{ActsSink, Authority, AuthorityStep, Root, Server, SigningKey, Status};
 pub use traffic::{
     Traffic, TrafficAgent, TrafficLevel, TrafficRequest, TrafficRule, TrafficSilent,
 };

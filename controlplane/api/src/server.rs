@@ -22,6 +22,36 @@ pub struct Status {
     pub servers: Vec<Server>,
     /// Nodes that are connected to this one.
     pub connected: u64,
+    /// Where acts are sent to, as told by the server that sends them; empty when nobody does.
+    #[serde(default)]
+    pub sinks: Vec<ActsSink>,
+}
+
+/// Where acts are sent to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "both ends of a message write all of it"
+)]
+pub struct ActsSink {
+    /// `syslog` or `otlp`.
+    pub sink: String,
+    /// Where it is.
+    pub target: String,
+    /// The server that sends.
+    pub server: String,
+    /// The number of the last act that counts as delivered.
+    pub delivered: u64,
+    /// When it last took acts, in seconds since 1970; 0 when it did not since that server began to send.
+    pub delivered_unix_s: u64,
+    /// Acts that it has not been sent.
+    pub lag_records: u64,
+    /// Age of the oldest of them, in seconds.
+    pub lag_seconds: u64,
+    /// Acts that were removed here before it had them, since that server began to send.
+    pub gap_records: u64,
+    /// What was wrong at the last try; none when nothing was.
+    pub trouble: Option<String>,
 }
 
 /// A server of the control plane.

@@ -131,6 +131,21 @@ impl Acts {
         ])
     }
 
+    /// The number of the last act; 0 when there is none.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn last(&self) -> Result<u64, Error> {
+        let key = keys::acts_head();
+        match self.store.get(&key).await? {
+            Some(entry) => {
+                let head: Head = keys::read(&key, entry.value.as_bytes())?;
+                Ok(head.sequence)
+            }
+            None => Ok(0),
+        }
+    }
+
     /// Records something that changed nothing in the store.
     ///
     /// # Errors

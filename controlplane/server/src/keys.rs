@@ -15,6 +15,8 @@
 //! revoked/SERIAL                              certificates that no longer count, until they end
 //! heads/acme/=plant-1                         which version of a place's rules is in force
 //! rules/acme/=plant-1/meta/00..42  .../document/00..42
+//! sent/syslog                                 how far a sink has come with who did what
+//! live/sender/turn  live/sender/facts         leased: who sends, and how it goes
 //! live/server/NAME  live/node/agent/acme/berlin-1     leased: what is up
 //! asks/SERVER/ID  answers/SERVER/ID           leased: questions to nodes that are connected elsewhere
 //! ```
@@ -117,6 +119,19 @@ pub(crate) fn acts() -> Prefix {
 
 pub(crate) fn act(sequence: u64) -> Key {
     key(format!("acts/line/{sequence:020}"))
+}
+
+/// How far a sink has come.
+pub(crate) fn sent(sink: &str) -> Key {
+    key(format!("sent/{sink}"))
+}
+
+pub(crate) fn sender_turn() -> Key {
+    key("live/sender/turn".to_owned())
+}
+
+pub(crate) fn sender_facts() -> Key {
+    key("live/sender/facts".to_owned())
 }
 
 pub(crate) fn users() -> Prefix {

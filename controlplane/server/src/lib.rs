@@ -21,6 +21,7 @@ mod register;
 mod rest;
 mod scan;
 mod secret;
+mod sender;
 mod server;
 mod settings;
 #[cfg(test)]

@@ -151,4 +151,7 @@ pub const KEY_WAITERS_MAX: usize = 256;
 /// [`BODIES_BYTES_MAX`]. Held three times while it is made or restored: 576 MiB.
 pub const BACKUP_BYTES_MAX: usize = 192 * 1024 * 1024;
 
+/// How long the turn to send acts outlives the server that has it. 15 s: so long nobody sends after a crash.
+pub const SENDER_TTL: Duration = Duration::from_secs(15);
+
 const _: () = assert!(BACKUP_BYTES_MAX + adit_api::limits::BODY_BYTES_MAX < BODIES_BYTES_MAX);

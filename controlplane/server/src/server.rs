@@ -26,6 +26,7 @@ use crate::metrics;
 use crate::oidc::Oidc;
 use crate::register::{CertificatePolicy, Register};
 use crate::rest::Parts;
+use crate::sender::Sender;
 use crate::settings::{IssuerKeys, Seal, Settings, StoreSettings};
 use crate::trouble::Trouble;
 
@@ -144,6 +145,17 @@ impl Server {
             hub: Arc::clone(&hub),
             life: Arc::clone(&life),
         });
+        for sink in &settings.sinks {
+            sink.check()
+                .map_err(|why| StartError(format!("acts.{why}")))?;
+        }
+        let sender = Sender::new(
+            Arc::clone(&parts.store),
+            parts.acts.clone(),
+            settings.sinks,
+            settings.name.clone(),
+            &settings.trust_domain,
+        );
         let door = Door::new(&settings.name, &settings.names, life, parts).map_err(trouble)?;
         let (stop, stopped) = watch::channel(false);
         tracing::info!(%address, store = kind, name = settings.name, pin, "server up");
@@ -153,6 +165,7 @@ impl Server {
                 tracing::warn!(%error, "what an earlier generation left is still there; tried again at the next start");
             }
             let following = tokio::spawn(Arc::clone(&hub).run());
+            let sending = tokio::spawn(sender.run(stopped.clone()));
             let farewell = {
                 let (hub, mut stopped) = (Arc::clone(&hub), stopped.clone());
                 tokio::spawn(async move {
@@ -167,7 +180,12 @@ impl Server {
                 asking.abort();
                 let _ = asking.await;
             }
-            let _ = (following.await, keeping.await, farewell.await);
+            let _ = (
+                following.await,
+                keeping.await,
+                farewell.await,
+                sending.await,
+            );
             let _ = tokio::time::timeout(GRACE, hub.withdraw()).await;
         });
         Ok(Self {

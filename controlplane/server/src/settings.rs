@@ -11,9 +11,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use adit_authority::{Name, TrustDomain};
+use adit_forwarder::Sink;
 use adit_people::Grant;
 use adit_people::oidc::{OidcSettings, document_of};
 use serde::Deserialize;
+
+mod sinks;
 
 /// All that a server needs to know, checked.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub struct Settings {
     pub renew_expired: Duration,
     /// People of an identity provider, and where its keys are.
     pub oidc: Option<(OidcSettings, IssuerKeys)>,
+    /// Where acts are sent to.
+    pub sinks: Vec<Sink>,
 }
 
 /// Where an identity provider's keys come from.
@@ -114,6 +119,7 @@ struct File {
     authority: AuthorityPart,
     nodes: NodesPart,
     oidc: Option<OidcPart>,
+    acts: sinks::ActsPart,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -288,6 +294,7 @@ impl Settings {
             0..=366 * DAY,
         );
         let oidc = file.oidc.map(|oidc| oidc.checked(folder, &mut problems));
+        let sinks = sinks::read(file.acts, folder, &mut problems);
 
         match (listen, trust_domain, seal, store) {
             (Some(listen), Some(trust_domain), Some(seal), Some(store))
@@ -305,6 +312,7 @@ impl Settings {
                     certificate_life,
                     renew_expired,
                     oidc,
+                    sinks,
                 })
             }
             _ => Err(SettingsError(problems.list)),
@@ -559,6 +567,9 @@ mod tests {
                  [oidc.mapping]\n",
                 "delete one",
             ),
+            ("[acts.syslog]\n", "acts.syslog.server"),
+            ("[acts.otlp]\nurl = \"http://far\"\n", "acts.otlp.url"),
+            ("[acts.otpl]\n", "otpl"),
         ] {
             let error = read(text).unwrap_err();
             assert!(

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 
 use adit_audit::Sink;
+use adit_forwarder::Forwarder;
 use adit_mux::Budget;
 use adit_recorder::{Recorder, Who};
 use adit_runtime::admin::Doors;
@@ -43,6 +44,7 @@ pub struct Agent {
     threads: Vec<JoinHandle<std::io::Result<()>>>,
     addresses: Addresses,
     recorder: Arc<Recorder>,
+    forwarder: Arc<Forwarder>,
     // Last: it writes what the others had to say.
     _logging: logging::Logging,
 }
@@ -88,6 +90,7 @@ impl Agent {
             shard::choose(std::env::var("ADITD_DRIVER").ok().as_deref()).map_err(StartError)?;
         let store = Store::new(Folder::claim(&settings.state).map_err(StartError)?);
         let recorder = record(&settings)?;
+        let forwarder = Arc::new(send_on(&settings, &recorder)?);
         let doors =
             Doors::open(&settings.admin).map_err(|error| StartError(format!("admin: {error}")))?;
         let addresses = Addresses {
@@ -110,6 +113,7 @@ impl Agent {
             shared: Arc::clone(&shared),
             intake: Arc::clone(&intake),
             since_unix: clock::unix_now(),
+            forwarder: Arc::clone(&forwarder),
         });
         if let Some(control) = shared.control.clone() {
             adit_runtime::metrics::describe(adit_subscription::metrics::FAMILIES);
@@ -148,6 +152,7 @@ impl Agent {
             threads,
             addresses,
             recorder,
+            forwarder,
             _logging: logging,
         })
     }
@@ -203,6 +208,7 @@ impl Agent {
             }
         }
         self.recorder.stop();
+        self.forwarder.stop();
         tracing::info!("agent down");
         self.housekeeping.shutdown();
         code
@@ -224,6 +230,17 @@ fn record(settings: &Settings) -> Result<Arc<Recorder>, StartError> {
     };
     // One more than shards: pushes are recorded by housekeeping.
     Recorder::start(settings.audit.clone(), &who, settings.shards + 1).map_err(StartError::new)
+}
+
+fn send_on(settings: &Settings, recorder: &Arc<Recorder>) -> Result<Forwarder, StartError> {
+    let who = adit_forwarder::Who::here(
+        settings.name.clone(),
+        concat!("aditd ", env!("CARGO_PKG_VERSION")).to_owned(),
+    );
+    let of = Arc::clone(recorder);
+    let folder = settings.audit.folder.clone();
+    Forwarder::start(settings.sinks.clone(), &folder, who, move || of.written())
+        .map_err(StartError::new)
 }
 
 pub(crate) type Inboxes = Vec<Receiver<Message>>;

@@ -17,6 +17,8 @@ use rustls_pki_types::pem::PemObject as _;
 
 use crate::limits::{SIGNING_KEYS_MAX, TUNNELS_MAX};
 
+mod sinks;
+
 /// All that an agent needs to know, checked.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -54,6 +56,8 @@ pub struct Settings {
     pub backend: BackendSettings,
     /// How records of decisions and pushes are kept.
     pub audit: adit_recorder::Settings,
+    /// Where they are sent to.
+    pub sinks: Vec<adit_forwarder::Sink>,
     /// Admin endpoint.
     pub admin: admin::Settings,
     /// Log.
@@ -166,6 +170,7 @@ impl Settings {
 
         let backend = read_backend(&root.section("backend"));
         let audit = adit_recorder::Settings::read(&root.section("audit"), state.join("audit"));
+        let sinks = sinks::read(&root.section("audit"));
         let admin = admin::Settings::read(&root.section("admin"));
         let logging = logging::Settings::read(&root.section("log"));
         let cores = u64::try_from(shard::cores()).unwrap_or(1).min(SHARDS_MAX);
@@ -202,6 +207,7 @@ impl Settings {
             control,
             backend,
             audit,
+            sinks,
             admin,
             logging,
             shards,

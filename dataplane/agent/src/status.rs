@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use adit_audit::{Cursor, Wanted};
+use adit_forwarder::Forwarder;
 use adit_policy::OwnedRequest;
 use adit_proto::control::why_of;
 use adit_runtime::admin::{AdminRequest, AdminResponse, BoxFuture, Node};
@@ -18,6 +19,7 @@ pub(crate) struct Status {
     pub(crate) shared: Arc<Shared>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) since_unix: u64,
+    pub(crate) forwarder: Arc<Forwarder>,
 }
 
 impl Node for Status {
@@ -46,6 +48,7 @@ impl Node for Status {
                 "unusable": rules.trust.problems(),
             })),
             "audit": shared.decisions.facts(),
+            "audit_sinks": self.forwarder.facts(),
             "control": shared.control.as_ref().map(|control| control.status()),
             "streams": shared.streams.load(Ordering::Relaxed),
             "failures": shared.journal.entries(),

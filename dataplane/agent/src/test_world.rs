@@ -357,6 +357,7 @@ pub(crate) fn settings(tls: adit_tls::ClientSettings) -> Settings {
             spool_bytes: 1 << 20,
             when_unwritable: adit_recorder::WhenUnwritable::Spool,
         },
+        sinks: Vec::new(),
         admin: admin::Settings::default(),
         logging: logging::Settings::default(),
         shards: 1,

@@ -125,6 +125,12 @@ impl Recorder {
         }
     }
 
+    /// The number of the last record that is written and synced; 0 when there is none.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.facts.lock().sequence
+    }
+
     fn refuses(&self) -> bool {
         self.settings.when_unwritable == WhenUnwritable::Refuse
     }

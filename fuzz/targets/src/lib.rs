@@ -9,6 +9,7 @@ mod audit;
 mod authority;
 mod bearer;
 mod discovery;
+mod forwarder;
 mod http;
 mod importer;
 mod input;
@@ -26,6 +27,7 @@ pub use audit::{audit, traffic};
 pub use authority::authority;
 pub use bearer::bearer;
 pub use discovery::discovery;
+pub use forwarder::forwarder;
 pub use http::{http_body, http_request_head, http_response_head};
 pub use importer::import_scc;
 pub use manifest::manifest;
@@ -48,6 +50,7 @@ pub const ALL: &[Target] = &[
     ("connect", connect),
     ("control_event", control_event),
     ("discovery", discovery),
+    ("forwarder", forwarder),
     ("hello", hello),
     ("http_body", http_body),
     ("http_request_head", http_request_head),

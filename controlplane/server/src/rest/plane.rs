@@ -56,6 +56,10 @@ async fn status(State(parts): Of, caller: Caller) -> Result<Json<Status>, Troubl
         epoch: parts.life.epoch(),
         store: parts.store_kind.to_owned(),
         servers,
+        sinks: match parts.store.get(&keys::sender_facts()).await? {
+            Some(entry) => keys::read(&entry.key, entry.value.as_bytes())?,
+            None => Vec::new(),
+        },
         connected: u64::try_from(parts.hub.connected()).unwrap_or(u64::MAX),
     }))
 }
