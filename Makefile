@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/debug
 BENCHES := $(TARGET)/bench-count/adit-benches
 
-.PHONY: demo test build check peers bench bench-count benches bench-peers loadtest measure fuzz-smoke release clean help
+.PHONY: demo test build check peers bench bench-count benches bench-peers loadtest loadtest-plane measure fuzz-smoke release clean help
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,10 @@ peers: ## the real peers that the tests speak to (Debian packages; installs what
 loadtest: release ## adit beside every peer found here, some 15 minutes with four: a table, and a page in target/loadtest
 	$(CARGO) build --release -p adit-loadtest
 	PATH="$(CURDIR)/target/peers/bin:$$PATH" $(if $(PACED),,loadtest/unpaced.sh) $(TARGET)/release/adit-loadtest compare --rounds 3 --seconds 1 --push-seconds 20 --brief-peers $(LOADTEST)
+
+loadtest-plane: release ## the control plane: 1,000 nodes, 1,000,000 resources, 1,000 pushes, what audit costs; some nine minutes
+	$(CARGO) build --release -p adit-loadtest -p adit-fleet
+	$(if $(PACED),,loadtest/unpaced.sh) $(TARGET)/release/adit-loadtest run plane --rounds 1 $(LOADTEST)
 
 bench: ## what each quiet room takes, by criterion, beside the yamux crate and rustls; some six minutes
 	$(CARGO) bench -p adit-benches $(BENCH)

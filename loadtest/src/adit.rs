@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::interrupt;
 use crate::link::Link;
 use crate::place::Seat;
+use crate::plane::Plane;
 use crate::process::{self, Process};
 use crate::route::{Opaque, Route};
 use crate::subject::{Part, Setting, Subject};
@@ -30,6 +31,15 @@ pub(crate) struct Nodes {
 
 /// Starts a gateway and an agent and waits until requests can be sent.
 pub(crate) fn start(setting: &Setting) -> Result<Subject> {
+    start_governed(setting, None)
+}
+
+/// The same where certificates and rules come from a control plane.
+pub(crate) fn start_under(setting: &Setting, plane: &mut Plane) -> Result<Subject> {
+    start_governed(setting, Some(plane))
+}
+
+fn start_governed(setting: &Setting, mut plane: Option<&mut Plane>) -> Result<Subject> {
     let folder = tempfile::Builder::new().prefix("adit-load-").tempdir()?;
     let dir = folder.path().to_owned();
     let aditd = setting.programs.join("aditd");
@@ -38,10 +48,18 @@ pub(crate) fn start(setting: &Setting) -> Result<Subject> {
         folder: dir.clone(),
         backend: (setting.http, setting.tcp),
     };
-    let token = nodes.make_keys()?;
+    let governed = plane.as_ref().map(|plane| plane.url());
+    if governed.is_none() {
+        nodes.make_certificates()?;
+    }
+    let token = nodes.make_token()?;
     let shards = setting.shards;
 
-    std::fs::write(dir.join("gateway.toml"), gateway_toml(shards))?;
+    let gateway = gateway_toml(shards, governed.as_deref());
+    std::fs::write(dir.join("gateway.toml"), gateway)?;
+    if let Some(plane) = &mut plane {
+        plane.enrol("gateway", "gw-1", &dir)?;
+    }
     let mut parts = Vec::new();
     parts.push(node(setting, &aditd, "gateway", Seat::Gateway, &dir)?);
     let tunnel = nodes.door(&mut parts, "tunnel")?;
@@ -63,7 +81,15 @@ pub(crate) fn start(setting: &Setting) -> Result<Subject> {
         (vec![dialled], link)
     };
     let each = setting.tunnels.div_ceil(doors.max(1));
-    std::fs::write(dir.join("agent.toml"), agent_toml(&dialled, shards, each))?;
+    let mut agent = agent_toml(&dialled, shards, each, governed.as_deref());
+    if let Some(level) = setting.audit {
+        // Writing to a String does not fail.
+        let _ = writeln!(agent, "[audit]\nlevel = \"{level}\"");
+    }
+    std::fs::write(dir.join("agent.toml"), agent)?;
+    if let Some(plane) = &mut plane {
+        plane.enrol("agent", "a1", &dir)?;
+    }
     parts.push(node(setting, &aditd, "agent", Seat::Agent, &dir)?);
     let mut subject = Subject {
         name: NAME.to_owned(),
@@ -77,7 +103,10 @@ pub(crate) fn start(setting: &Setting) -> Result<Subject> {
         subject.must_run().is_err() || nodes.get("agent", "/healthz").is_ok()
     })?;
     subject.must_run()?;
-    nodes.push(0)?;
+    match plane {
+        Some(plane) => plane.apply(&nodes.rules(0)).map(|_applied| ())?,
+        None => nodes.push(0)?,
+    }
     interrupt::until("the agent is ready", PATIENCE, || {
         subject.must_run().is_err() || nodes.is_ready()
     })?;
@@ -147,7 +176,7 @@ impl Nodes {
         )
     }
 
-    fn make_keys(&self) -> Result<String> {
+    fn make_certificates(&self) -> Result<()> {
         self.adit(&["pki", "init", "--dir", "pki"])?;
         let gateway = ["pki", "issue", "gateway", "--dir", "pki", "--name", "gw-1"];
         self.adit(&[&gateway[..], &["--out", "gw"]].concat())?;
@@ -161,6 +190,10 @@ impl Nodes {
             "acme",
         ];
         self.adit(&[&agent[..], &["--name", "a1", "--out", "ag"]].concat())?;
+        Ok(())
+    }
+
+    fn make_token(&self) -> Result<String> {
         self.adit(&["token", "issuer", "init", "--dir", "issuer"])?;
         let token = ["token", "issue", "--dir", "issuer", "--subaccount", "acme"];
         let token = self.adit(&[&token[..], &["--ttl", "12h"]].concat())?;
@@ -175,7 +208,8 @@ impl Nodes {
         Ok(())
     }
 
-    fn rules(&self, edition: u32) -> String {
+    /// What is pushed as an edition.
+    pub(crate) fn rules(&self, edition: u32) -> String {
         let (http, tcp) = self.backend;
         let mut rules = format!(
             "[[system]]\nvirtual = \"web.virtual:80\"\nprotocol = \"http\"\ninternal = \"http://{http}\"\n\
@@ -258,15 +292,23 @@ fn sum_of(page: &str, name: &str) -> f64 {
         .sum()
 }
 
-fn gateway_toml(shards: usize) -> String {
+/// Who a node is: certificates in `folder`, or what the control plane at `governed` gives it.
+fn identity(folder: &str, governed: Option<&str>) -> String {
+    match governed {
+        Some(url) => format!("[control]\nurls = [\"{url}\"]\n"),
+        None => format!(
+            "[tunnel]\ncertificate = \"{folder}/cert.pem\"\nkey = \"{folder}/key.pem\"\nroots = \"{folder}/ca.pem\"\n"
+        ),
+    }
+}
+
+fn gateway_toml(shards: usize, governed: Option<&str>) -> String {
+    let identity = identity("gw", governed);
+    let more = if governed.is_some() { "[tunnel]\n" } else { "" };
     format!(
         r#"[gateway]
 name = "gw-1"
-[tunnel]
-listen = "127.0.0.1:0"
-certificate = "gw/cert.pem"
-key = "gw/key.pem"
-roots = "gw/ca.pem"
+{identity}{more}listen = "127.0.0.1:0"
 tunnels_per_agent_max = 1024
 [http]
 listen = "127.0.0.1:0"
@@ -287,7 +329,14 @@ shards = {shards}
     )
 }
 
-fn agent_toml(gateways: &[SocketAddr], shards: usize, tunnels: usize) -> String {
+fn agent_toml(
+    gateways: &[SocketAddr],
+    shards: usize,
+    tunnels: usize,
+    governed: Option<&str>,
+) -> String {
+    let identity = identity("ag", governed);
+    let more = if governed.is_some() { "[tunnel]\n" } else { "" };
     let each = match tunnels {
         0 => "\"auto\"".to_owned(),
         tunnels => tunnels.to_string(),
@@ -297,12 +346,8 @@ fn agent_toml(gateways: &[SocketAddr], shards: usize, tunnels: usize) -> String 
     format!(
         r#"[agent]
 state = "state"
-[tunnel]
-gateways = [{gateways}]
+{identity}{more}gateways = [{gateways}]
 tunnels = {each}
-certificate = "ag/cert.pem"
-key = "ag/key.pem"
-roots = "ag/ca.pem"
 [admin]
 socket = "agent.sock"
 [log]
@@ -329,13 +374,13 @@ mod tests {
             "127.0.0.1:1".parse().unwrap(),
             "127.0.0.1:2".parse().unwrap(),
         ];
-        let text = agent_toml(&gateways, 1, 16);
+        let text = agent_toml(&gateways, 1, 16, None);
         assert!(
             text.contains("gateways = [\"127.0.0.1:1\", \"127.0.0.1:2\"]"),
             "{text}"
         );
         assert!(text.contains("tunnels = 16"), "{text}");
-        assert!(agent_toml(&gateways, 1, 0).contains("tunnels = \"auto\""));
+        assert!(agent_toml(&gateways, 1, 0, None).contains("tunnels = \"auto\""));
     }
 
     #[test]

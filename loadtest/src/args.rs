@@ -29,7 +29,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Scenarios by name or letter, such as `download c f`; none is all of them
+    /// Scenarios by name or letter, such as `download c f`, or `plane` for those of the control plane; none is all of
+    /// the data plane
     pub(crate) scenarios: Vec<String>,
     /// How often everything is measured; figures are medians
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]

@@ -4,6 +4,7 @@
 
 use crate::client::bulk::Direction;
 use crate::client::disturb::Nuisance;
+use crate::plane::Memory;
 
 /// One thing to measure.
 #[derive(Clone, Debug)]
@@ -39,6 +40,14 @@ pub(crate) enum Kind {
     },
     Push,
     Shards(usize),
+    /// Simulated nodes under a control plane.
+    Nodes(Memory),
+    /// A rule set of a million resources.
+    Million,
+    /// A thousand pushes of a control plane.
+    Pushes,
+    /// Levels of audit.
+    Audit,
 }
 
 /// How a tunnel dies.
@@ -58,10 +67,12 @@ pub(crate) struct Scenario {
     pub(crate) letter: char,
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
+    /// Measured when none is named.
+    pub(crate) is_default: bool,
 }
 
 /// All of them, in order.
-pub(crate) const SCENARIOS: [Scenario; 11] = [
+pub(crate) const SCENARIOS: [Scenario; 15] = [
     scenario('a', "download", "bytes from the backend, 1 and 16 streams"),
     scenario('b', "upload", "bytes to the backend, 1 and 16 streams"),
     scenario(
@@ -93,18 +104,52 @@ pub(crate) const SCENARIOS: [Scenario; 11] = [
         "shards",
         "download and requests with 1 to N shards, not pinned",
     ),
+    of_plane(
+        'l',
+        "nodes",
+        "1,000 simulated nodes of a control plane: a change enforced at all of them, memory",
+    ),
+    of_plane(
+        'm',
+        "million",
+        "1,000,000 resources compiled, and pushed to an agent under load",
+    ),
+    of_plane('n', "pushes", "1,000 pushes of a control plane under load"),
+    of_plane(
+        'o',
+        "audit",
+        "what recording decisions costs a request under full load",
+    ),
 ];
 
 const fn scenario(letter: char, name: &'static str, what: &'static str) -> Scenario {
-    Scenario { letter, name, what }
+    Scenario {
+        letter,
+        name,
+        what,
+        is_default: true,
+    }
 }
 
-/// The scenario somebody means by its letter or name.
-pub(crate) fn named(text: &str) -> Option<&'static Scenario> {
+const fn of_plane(letter: char, name: &'static str, what: &'static str) -> Scenario {
+    Scenario {
+        is_default: false,
+        ..scenario(letter, name, what)
+    }
+}
+
+/// The scenarios somebody means by a letter or name; `plane` is all of the control plane.
+pub(crate) fn named(text: &str) -> Vec<&'static Scenario> {
     SCENARIOS
         .iter()
-        .find(|one| one.name == text || text.chars().eq([one.letter]))
+        .filter(|one| {
+            one.name == text || text.chars().eq([one.letter]) || (text == PLANE && !one.is_default)
+        })
+        .collect()
 }
+
+/// The name of the scenarios of the control plane together.
+pub(crate) const PLANE: &str = "plane";
 
 impl Case {
     /// What peers are spared when a run is to be short: long, and told by another case, or by one round.
@@ -231,6 +276,16 @@ pub(crate) fn cases(scenario: &Scenario, quick: bool, processors: usize) -> Vec<
                 .collect();
             few(3, cases)
         }
+        'l' => few(
+            1,
+            vec![
+                case("embedded store", Kind::Nodes(Memory::Embedded)),
+                case("etcd", Kind::Nodes(Memory::Etcd)),
+            ],
+        ),
+        'm' => few(1, vec![case("1000000 resources", Kind::Million)]),
+        'n' => few(1, vec![case("50 % load", Kind::Pushes)]),
+        'o' => few(1, vec![case("64 connections", Kind::Audit)]),
         _ => Vec::new(),
     }
 }
@@ -247,6 +302,11 @@ pub(crate) enum Applies {
 }
 
 impl Kind {
+    /// Whether the program with simulated nodes is needed.
+    pub(crate) fn needs_fleet(self) -> bool {
+        matches!(self, Self::Nodes(_) | Self::Million)
+    }
+
     pub(crate) fn applies(self) -> Applies {
         match self {
             Self::Bulk { .. }
@@ -256,9 +316,14 @@ impl Kind {
             | Self::Isolation(_)
             | Self::Delay { .. } => Applies::Everybody,
             Self::IdleStreams(_) | Self::Outage(Cut::Reset | Cut::Silent) => Applies::Tunnels,
-            Self::IdleTunnels(_) | Self::Outage(Cut::Dark) | Self::Push | Self::Shards(_) => {
-                Applies::Adit
-            }
+            Self::IdleTunnels(_)
+            | Self::Outage(Cut::Dark)
+            | Self::Push
+            | Self::Shards(_)
+            | Self::Nodes(_)
+            | Self::Million
+            | Self::Pushes
+            | Self::Audit => Applies::Adit,
         }
     }
 }
@@ -269,21 +334,35 @@ mod tests {
 
     #[test]
     fn every_scenario_has_a_letter_a_name_and_cases() {
-        for (scenario, letter) in SCENARIOS.iter().zip('a'..='k') {
+        for (scenario, letter) in SCENARIOS.iter().zip('a'..='o') {
             assert_eq!(scenario.letter, letter);
-            assert_eq!(named(scenario.name).unwrap().letter, letter);
-            assert_eq!(named(&letter.to_string()).unwrap().letter, letter);
+            for text in [scenario.name.to_owned(), letter.to_string()] {
+                let named = named(&text);
+                assert_eq!(named.len(), 1, "{text}");
+                assert_eq!(named[0].letter, letter);
+            }
             for quick in [true, false] {
                 assert!(!cases(scenario, quick, 2).is_empty(), "{letter}");
             }
         }
-        assert!(named("z").is_none() && named("").is_none() && named("ab").is_none());
+        assert!(named("z").is_empty() && named("").is_empty() && named("ab").is_empty());
+    }
+
+    #[test]
+    fn the_scenarios_of_the_control_plane_have_a_name_together_and_are_measured_when_named() {
+        let letters: String = named(PLANE).iter().map(|one| one.letter).collect();
+        assert_eq!(letters, "lmno");
+        assert!(
+            SCENARIOS
+                .iter()
+                .all(|one| one.is_default == (one.letter < 'l'))
+        );
     }
 
     #[test]
     fn in_a_brief_run_peers_are_spared_what_is_long_and_adit_nothing() {
         let of_peers = |letter: &str| -> Vec<u32> {
-            cases(named(letter).unwrap(), false, 2)
+            cases(named(letter)[0], false, 2)
                 .into_iter()
                 .map(|whole| {
                     let brief = whole.clone().brief_for_peers();

@@ -440,6 +440,7 @@ mod tests {
             driver: "auto".to_owned(),
             quality: None,
             tunnels: 0,
+            audit: None,
         };
         let stage = Stage::new(&setting).unwrap();
         let templates = [

@@ -1,7 +1,7 @@
 //! What the kernel tells of processes: processor time, memory, sockets, children.
 //!
 //! Processor time is the sum over a process's threads of `/proc/<pid>/task/<tid>/schedstat`, in
-//! nanoseconds (user and system together). Threads that ended leave their time only in
+//! nanoseconds (user and system together), thread by thread. Threads that ended leave their time only in
 //! `/proc/<pid>/stat`, which counts in clock ticks; the larger of the two differences is taken.
 
 use std::collections::BTreeMap;
@@ -10,24 +10,43 @@ use std::time::Duration;
 
 /// Processor time of some processes at one moment.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cpu(BTreeMap<u32, (Duration, Duration)>);
+pub(crate) struct Cpu(BTreeMap<u32, Used>);
+
+/// What one process has used: each thread by its own account, all that ever ran in ticks.
+#[derive(Clone, Debug, Default)]
+struct Used {
+    threads: BTreeMap<u32, Duration>,
+    ticks: Duration,
+}
 
 impl Cpu {
     /// Now.
     pub(crate) fn of(pids: &[u32]) -> Self {
         Self(
             pids.iter()
-                .map(|pid| (*pid, (threads(*pid), ticks(*pid))))
+                .map(|pid| {
+                    let used = Used {
+                        threads: threads(*pid),
+                        ticks: ticks(*pid),
+                    };
+                    (*pid, used)
+                })
                 .collect(),
         )
     }
 
     /// What `pid` has used since `earlier`.
     pub(crate) fn since(&self, earlier: &Self, pid: u32) -> Duration {
-        let now = self.0.get(&pid).copied().unwrap_or_default();
-        let then = earlier.0.get(&pid).copied().unwrap_or_default();
-        let fine = now.0.saturating_sub(then.0);
-        let coarse = now.1.saturating_sub(then.1);
+        let none = Used::default();
+        let now = self.0.get(&pid).unwrap_or(&none);
+        let then = earlier.0.get(&pid).unwrap_or(&none);
+        // Thread by thread: one that ended meanwhile takes its account with it, and nothing of the others'.
+        let fine = now.threads.iter().map(|(thread, used)| {
+            let before = then.threads.get(thread).copied();
+            used.saturating_sub(before.unwrap_or_default())
+        });
+        let fine: Duration = fine.sum();
+        let coarse = now.ticks.saturating_sub(then.ticks);
         // The coarse one is off by a tick at each end, for user and system each.
         if coarse > fine + 4 * tick() {
             coarse
@@ -78,15 +97,18 @@ fn busy_ticks(line: &str) -> u64 {
         .sum()
 }
 
-fn threads(pid: u32) -> Duration {
+fn threads(pid: u32) -> BTreeMap<u32, Duration> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"));
     tasks
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| fs::read_to_string(entry.path().join("schedstat")).ok())
-        .map(|text| schedstat(&text))
-        .sum()
+        .filter_map(|entry| {
+            let thread = entry.file_name().to_str()?.parse().ok()?;
+            let text = fs::read_to_string(entry.path().join("schedstat")).ok()?;
+            Some((thread, schedstat(&text)))
+        })
+        .collect()
 }
 
 /// The first field of `schedstat` is the time on a processor, in nanoseconds.
@@ -254,6 +276,20 @@ mod tests {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
         assert!(Cpu::of(&[me]).all_since(&before) > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_thread_that_ends_takes_nothing_of_what_others_have_used_since() {
+        let used = |threads: &[(u32, u64)]| Used {
+            threads: threads
+                .iter()
+                .map(|(thread, millis)| (*thread, Duration::from_millis(*millis)))
+                .collect(),
+            ticks: Duration::ZERO,
+        };
+        let before = Cpu(BTreeMap::from([(1, used(&[(1, 10), (2, 500)]))]));
+        let after = Cpu(BTreeMap::from([(1, used(&[(1, 13), (3, 4)]))]));
+        assert_eq!(after.since(&before, 1), Duration::from_millis(7));
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub(crate) mod table;
 use std::io::Write as _;
 
 use crate::case::SCENARIOS;
-use crate::goal::{Goal, ROWS};
+use crate::goal::{self, Goal};
 use crate::peer::PEERS;
 use crate::record::Record;
 
@@ -31,7 +31,7 @@ pub(crate) fn list() {
         ));
     }
     lines.push("\ngoals (medians of adit):".to_owned());
-    for row in ROWS.iter().filter(|row| row.goal != Goal::None) {
+    for row in goal::rows().filter(|row| row.goal != Goal::None) {
         lines.push(format!(
             "  {:10} {:20} {:28} {}",
             row.scenario,

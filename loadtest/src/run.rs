@@ -17,7 +17,7 @@ use crate::measure::Measured;
 use crate::place::Places;
 use crate::record::{self, Machine, Record, Sample};
 use crate::subject::{DIRECT, Setting, free_port};
-use crate::{adit, peer, report, scenario};
+use crate::{adit, fleet, peer, report, scenario};
 
 /// `run` and `compare`.
 pub(crate) fn run(args: &RunArgs, with_peers: bool) -> Result<()> {
@@ -33,6 +33,9 @@ pub(crate) fn run(args: &RunArgs, with_peers: bool) -> Result<()> {
         eprintln!("{line}");
     }
     let mut bench = bench(args, places)?;
+    if cases.iter().any(|case| case.kind.needs_fleet()) {
+        must_be_there(&bench.setting.programs, fleet::PROGRAM)?;
+    }
     let (peers, missing) = those_that_start(&mut bench, peers, missing)?;
     let rounds = if args.quick { 1 } else { args.rounds.max(1) };
     let subjects: Vec<String> = [DIRECT, adit::NAME]
@@ -113,6 +116,7 @@ fn bench(args: &RunArgs, places: Places) -> Result<Bench> {
         driver: args.driver.clone(),
         quality: None,
         tunnels: 0,
+        audit: None,
     };
     let threads = args.threads.unwrap_or_else(|| (processors / 4).max(1));
     let mut bench = Bench::new(setting, threads)?;
@@ -135,24 +139,32 @@ fn programs(given: Option<&Path>) -> Result<PathBuf> {
         }
     };
     for name in ["aditd", "adit"] {
-        if !folder.join(name).is_file() {
-            bail!(
-                "{}: no {name}; run `make release`, or say --programs DIR",
-                folder.display()
-            );
-        }
+        must_be_there(&folder, name)?;
     }
     Ok(folder.canonicalize()?)
+}
+
+fn must_be_there(folder: &Path, name: &str) -> Result<()> {
+    if !folder.join(name).is_file() {
+        bail!(
+            "{}: no {name}; run `make release` (`make loadtest-plane` for adit-fleet), or say --programs DIR",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 fn chosen(args: &RunArgs, processors: usize) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     for scenario in &case::SCENARIOS {
-        let wanted = args.scenarios.is_empty()
-            || args
-                .scenarios
-                .iter()
-                .any(|text| case::named(text).is_some_and(|named| named.letter == scenario.letter));
+        let is_named = |text: &String| {
+            let named = case::named(text);
+            named.iter().any(|named| named.letter == scenario.letter)
+        };
+        let wanted = match args.scenarios.as_slice() {
+            [] => scenario.is_default,
+            named => named.iter().any(is_named),
+        };
         if wanted {
             let whole = case::cases(scenario, args.quick, processors);
             cases.extend(whole.into_iter().map(|case| {
@@ -165,9 +177,13 @@ fn chosen(args: &RunArgs, processors: usize) -> Result<Vec<Case>> {
         }
     }
     for text in &args.scenarios {
-        if case::named(text).is_none() {
+        if case::named(text).is_empty() {
             let names: Vec<&str> = case::SCENARIOS.iter().map(|one| one.name).collect();
-            bail!("{text}: no such scenario; there are {}", names.join(", "));
+            bail!(
+                "{text}: no such scenario; there are {}, and {} for the last four",
+                names.join(", "),
+                case::PLANE
+            );
         }
     }
     Ok(cases)

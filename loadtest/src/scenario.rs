@@ -1,10 +1,14 @@
 //! What is done in each scenario. Each takes a subject and brings home its figures.
 
+mod audit;
 mod delay;
 mod idle;
 mod isolation;
+mod million;
+mod nodes;
 mod outage;
 mod push;
+mod pushes;
 mod throughput;
 
 use anyhow::Result;
@@ -33,5 +37,9 @@ pub(crate) fn run(bench: &mut Bench, case: &Case, who: &str) -> Result<Measured>
             streams,
         } => delay::run(bench, who, round_trip_ms, streams),
         Kind::Push => push::run(bench, who),
+        Kind::Nodes(memory) => nodes::run(bench, memory),
+        Kind::Million => million::run(bench),
+        Kind::Pushes => pushes::run(bench),
+        Kind::Audit => audit::run(bench),
     }
 }

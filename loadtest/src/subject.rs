@@ -51,6 +51,8 @@ pub(crate) struct Setting {
     pub(crate) quality: Option<Quality>,
     /// Tunnels of the one agent; 0 is what it does by itself.
     pub(crate) tunnels: usize,
+    /// Which decisions adit's agent records; its own default if nothing is said.
+    pub(crate) audit: Option<&'static str>,
 }
 
 impl Subject {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::adit;
 use crate::figure::{float, length, median, range, shown};
-use crate::goal::{Better, Goal, ROWS, Row};
+use crate::goal::{self, Better, Goal, Row};
 use crate::record::Record;
 use crate::subject::DIRECT;
 
@@ -116,7 +116,7 @@ impl Medians {
     }
 }
 
-/// Rows as they are in [`ROWS`], and those of more shards than one.
+/// Rows as they are in [`goal::rows`], and those of more shards than one.
 pub(crate) fn rows(record: &Record) -> Vec<(Row, String)> {
     let measured: BTreeSet<(&str, &str)> = record
         .samples
@@ -124,7 +124,7 @@ pub(crate) fn rows(record: &Record) -> Vec<(Row, String)> {
         .map(|sample| (sample.scenario.as_str(), sample.variant.as_str()))
         .collect();
     let mut rows = Vec::new();
-    for row in &ROWS {
+    for row in goal::rows() {
         if row.scenario == "shards" {
             continue;
         }
@@ -134,7 +134,7 @@ pub(crate) fn rows(record: &Record) -> Vec<(Row, String)> {
     }
     for (scenario, variant) in &measured {
         if *scenario == "shards" {
-            let same = ROWS.iter().filter(|row| row.scenario == "shards");
+            let same = goal::rows().filter(|row| row.scenario == "shards");
             rows.extend(same.map(|row| (*row, (*variant).to_owned())));
         }
     }
