@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
-use crate::node::{Enforced, Node};
+use crate::node::{Enforced, Node, usable};
 use crate::tell;
 
 /// Does what standard input says.
@@ -50,6 +50,7 @@ fn enrol_one(url: &str, folder: &Path, invitation: &str) -> Result<()> {
         proxy: None,
         location: None,
         software: SOFTWARE.to_owned(),
+        usable,
     };
     enrol(&enrolment, url, &invitation).map_err(|why| anyhow!(why))?;
     Ok(())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use adit_manifest::{InForce as Held, News, PublicKey, Signers, Stamp, verify};
 use adit_policy::Snapshot;
-use adit_proto::control::{Ack, Answer, Ask, Beat, InForce};
+use adit_proto::control::{Ack, Answer, Ask, Beat, InForce, Trust};
 use adit_subscription::{Change, Identity, Refused, Subscriber};
 use adit_tls::Role;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -56,7 +56,7 @@ impl Node {
         };
         Ok(Self {
             audience: format!("{subaccount}/{}", identity.location()),
-            keys: ArcSwap::from_pointee(signing_keys(identity)?),
+            keys: ArcSwap::from_pointee(signing_keys(identity.trust())?),
             rules: ArcSwapOption::empty(),
             told,
         })
@@ -121,6 +121,10 @@ impl Subscriber for Node {
         Box::pin(async move { self.take(&document) })
     }
 
+    fn check(&self, trust: &Trust) -> Result<(), String> {
+        usable(trust)
+    }
+
     fn beat(&self) -> Beat {
         Beat::default()
     }
@@ -138,7 +142,7 @@ impl Subscriber for Node {
         if change == Change::Credentials {
             return;
         }
-        match signing_keys(identity) {
+        match signing_keys(identity.trust()) {
             Ok(keys) => self.keys.store(Arc::new(keys)),
             Err(why) => self.failed(&why),
         }
@@ -149,8 +153,16 @@ impl Subscriber for Node {
     }
 }
 
-fn signing_keys(identity: &Identity) -> Result<Vec<PublicKey>, String> {
-    SubjectPublicKeyInfoDer::pem_slice_iter(identity.trust().signing_keys.as_bytes())
+/// Whether a simulated agent can start with `trust`.
+///
+/// # Errors
+/// That its signing keys cannot be read.
+pub(crate) fn usable(trust: &Trust) -> Result<(), String> {
+    signing_keys(trust).map(drop)
+}
+
+fn signing_keys(trust: &Trust) -> Result<Vec<PublicKey>, String> {
+    SubjectPublicKeyInfoDer::pem_slice_iter(trust.signing_keys.as_bytes())
         .map(|der| {
             let der = der.map_err(|error| error.to_string())?;
             PublicKey::from_spki(&der).map_err(|error| error.to_string())
