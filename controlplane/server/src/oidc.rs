@@ -27,7 +27,7 @@ pub(crate) struct Oidc {
 #[derive(Debug)]
 enum Keys {
     File(KeyFile),
-    Published(Published),
+    Published(Box<Published>),
 }
 
 impl Oidc {
@@ -45,7 +45,7 @@ impl Oidc {
     /// # Errors
     /// The issuer is no address, or there are no roots.
     pub(crate) fn of_issuer(settings: OidcSettings, roots: Option<&[u8]>) -> Result<Self, String> {
-        let keys = Keys::Published(Published::new(&settings.issuer, roots)?);
+        let keys = Keys::Published(Box::new(Published::new(&settings.issuer, roots)?));
         Ok(Self { settings, keys })
     }
 
