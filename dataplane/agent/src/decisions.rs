@@ -184,7 +184,7 @@ fn record(
     outcome: Outcome<'_>,
     version: u64,
 ) -> Result<(), Unrecorded> {
-    let id = connect.id.to_string();
+    let id = connect.id.digits();
     let mut system = String::with_capacity(connect.host.len() + 6);
     system.push_str(connect.host);
     // Writing to a String cannot fail.
