@@ -551,7 +551,10 @@ fn a_description_is_as_long_as_a_rule_set_allows_and_a_longer_one_is_cut_between
                 &format!(r#""description":"{long}""#),
             )
             .replace("abapSys", &long)
-            .replace("\"Erp\"", &format!("\"{}\"", "e".repeat(250)));
+            .replace(
+                "\"Erp\"",
+                &format!("\"{}\"", ["e".repeat(60).as_str(); 4].join(".")),
+            );
         let import = read(&document);
         let text = import.rules.systems[0].description.clone().unwrap();
         assert!(text.len() <= DESCRIPTION_BYTES_MAX, "{}", text.len());
