@@ -222,3 +222,59 @@ fn records_that_were_changed_are_refused_with_their_place_and_a_torn_end_is_pass
     assert!(suggest("empty").stderr.contains("they end in .jsonl"));
     assert_eq!(suggest("nowhere").code, Some(1));
 }
+
+#[test]
+fn control_characters_of_a_record_do_not_reach_the_terminal() {
+    let desk = Desk::new();
+    let evil: Text<'_> = serde_json::from_str(r#""shop\u001b[2J\u009b\n""#).expect("a text");
+    let record = |path, outcome| {
+        Record::Decision(Decision {
+            unix_ms: 1_764_000_000_000,
+            request: Text::of("id"),
+            subaccount: Text::of("acme"),
+            caller: evil.clone(),
+            system: Text::of("erp.virtual:80"),
+            method: Some(evil.clone()),
+            path: Some(Text::of(path)),
+            upgrade: false,
+            outcome,
+            version: 1,
+        })
+    };
+    let mut chain = Chain::new(Digest::ZERO);
+    let mut lines = Vec::new();
+    let (rule, reason) = (Text::of("/orders"), evil.clone());
+    chain.append(&record("/orders/1", Outcome::Allowed { rule }), &mut lines);
+    for _ in 0..3 {
+        let reason = reason.clone();
+        chain.append(&record("/x", Outcome::Denied { reason }), &mut lines);
+    }
+    desk.write(
+        "1.jsonl",
+        core::str::from_utf8(&lines).expect("JSON is UTF-8"),
+    );
+    desk.write("new.toml", "");
+    let plan = [
+        "rules",
+        "plan",
+        "new.toml",
+        "--against",
+        "rules.toml",
+        "--audit",
+        "1.jsonl",
+    ];
+    let suggest = ["rules", "suggest", "rules.toml", "--audit", "1.jsonl"];
+    for args in [&plan[..], &suggest] {
+        for json in [&[][..], &["--json"]] {
+            let run = desk.adit(&[args, json].concat());
+            for text in [&run.stdout, &run.stderr] {
+                let is_order = |char: char| char.is_control() && char != '\n';
+                assert!(!text.contains(is_order), "{text:?}");
+            }
+            assert!(
+                run.stdout.contains("shop") || run.stderr.contains("shop"),
+                "{args:?}"
+            );
+        }
+    }
+}
