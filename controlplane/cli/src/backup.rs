@@ -56,9 +56,11 @@ pub(crate) async fn run(command: Command, output: Output) -> Result<(), Failure>
         } => {
             let plane = connect.open()?;
             let password = prompt::password(password_file.as_ref(), "the backup", true).await?;
+            // Before there is a backup: the act of making one is recorded whatever becomes of it.
+            let file = safe_file::begin(&out, Readers::Owner)?;
             let call = Call::post("/api/v1/backup").json(&json!({"password": password}))?;
             let answer = plane.ask(call).await?;
-            safe_file::create(&out, answer.bytes(), Readers::Owner)?;
+            file.finish(answer.bytes())?;
             let bytes = answer.bytes().len();
             output.result(
                 format_args!("{}: {bytes} bytes, sealed with the password", out.display()),

@@ -40,13 +40,17 @@ pub(crate) struct Args {
 /// Logs in, and keeps the login.
 pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
     let before = Profile::read()?;
-    let trust = match (&args.root, &args.pin, &before) {
-        (Some(root), _, _) => {
-            let place = root.display().to_string();
-            let pem = std::fs::read_to_string(root)
-                .map_err(|error| Failure::config(format!("{place}: {error}")))?;
-            Trust::roots(&place, &pem)?
+    // Read once: what is verified is what is kept.
+    let given = args.root.as_ref().map(|root| {
+        let place = root.display().to_string();
+        match std::fs::read_to_string(root) {
+            Ok(pem) => Ok((place, pem)),
+            Err(error) => Err(Failure::config(format!("{place}: {error}"))),
         }
+    });
+    let given = given.transpose()?;
+    let trust = match (&given, &args.pin, &before) {
+        (Some((place, pem)), _, _) => Trust::roots(place, pem)?,
         (None, Some(pin), _) => Trust::pin(pin)?,
         (None, None, Some(before)) => Trust::roots(&Profile::place()?, &before.roots)?,
         (None, None, None) => {
@@ -59,9 +63,8 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
     let plane = Plane::new(args.url.clone(), &trust, None)?;
     // Who the server is comes before any question about a password.
     let proven = proven(&plane, &trust).await?;
-    let roots = match (&args.root, &args.pin, before.as_ref()) {
-        (Some(root), _, _) => std::fs::read_to_string(root)
-            .map_err(|error| Failure::config(format!("{}: {error}", root.display())))?,
+    let roots = match (given, &args.pin, before.as_ref()) {
+        (Some((_, pem)), _, _) => pem,
         (None, None, Some(before)) => before.roots.clone(),
         _ => proven.root_pem,
     };

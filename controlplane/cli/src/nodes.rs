@@ -175,16 +175,20 @@ async fn done(args: &NodeArgs, call: Call, what: &str, output: Output) -> Result
 
 /// A list that comes in pages.
 async fn pages(plane: &Plane, path: &str) -> Result<Vec<Node>, Failure> {
-    let mut nodes = Vec::new();
-    let mut after = None;
-    loop {
+    let page = plane.get(Call::get(path)).await?;
+    further(plane, path, page).await
+}
+
+/// A page, and those behind it.
+async fn further(plane: &Plane, path: &str, page: Nodes) -> Result<Vec<Node>, Failure> {
+    let mut nodes = page.items;
+    let mut after = page.next;
+    while after.is_some() {
         let page: Nodes = plane.get(Call::get(path).query("after", after)).await?;
         nodes.extend(page.items);
         after = page.next;
-        if after.is_none() {
-            return Ok(nodes);
-        }
     }
+    Ok(nodes)
 }
 
 async fn list(subaccount: Option<String>, plane: &Plane, output: Output) -> Result<(), Failure> {
@@ -193,9 +197,12 @@ async fn list(subaccount: Option<String>, plane: &Plane, output: Output) -> Resu
         None => {
             let mut nodes = pages(plane, "/api/v1/agents").await?;
             // Gateways belong to no subaccount; who sees some subaccounts only does not see them.
-            let gateways = Call::get("/api/v1/gateways");
-            if plane.send(gateways).await?.status != hyper::StatusCode::FORBIDDEN {
-                nodes.extend(pages(plane, "/api/v1/gateways").await?);
+            let path = "/api/v1/gateways";
+            let answer = plane.send(Call::get(path)).await?;
+            if answer.status.is_success() {
+                nodes.extend(further(plane, path, answer.json()?).await?);
+            } else if answer.status != hyper::StatusCode::FORBIDDEN {
+                return Err(answer.refusal());
             }
             nodes
         }
@@ -272,22 +279,21 @@ async fn invite(args: InviteArgs, output: Output) -> Result<(), Failure> {
             ));
         }
     };
-    if let Some(out) = args.out.as_ref().filter(|out| out.exists()) {
-        return Err(Failure::failed(format!(
-            "{}: is there already and is not overwritten; choose another file",
-            out.display()
-        )));
-    }
     let wish = Invite {
         name: args.name,
         location: args.location,
     };
     let plane = args.connect.open()?;
+    // Before there is a token: one that cannot be kept would count all the same.
+    let begun = match args.out {
+        Some(out) => Some((safe_file::begin(&out, Readers::Owner)?, out)),
+        None => None,
+    };
     let invited: Invited = plane.ask(Call::post(path).json(&wish)?).await?.json()?;
     let until = when(invited.expires_unix_s);
-    match args.out {
-        Some(out) => {
-            safe_file::create(&out, invited.token.as_bytes(), Readers::Owner)?;
+    match begun {
+        Some((file, out)) => {
+            file.finish(invited.token.as_bytes())?;
             output.result(
                 format_args!("{}: whoever has it becomes {whose}, until {until}", out.display()),
                 &json!({"file": out, "name": invited.name, "expires_unix_s": invited.expires_unix_s}),

@@ -57,3 +57,28 @@ pub(crate) fn segment<'n>(what: &str, name: &'n str) -> Result<&'n str, Failure>
         Err(why) => Err(Failure::usage(format!("{what} {name:?}: {why}"))),
     }
 }
+
+/// A user's name as a part of a path: names of users may hold `@` and `+`.
+///
+/// # Errors
+/// It can be no name, and would ask for something else.
+pub(crate) fn user_segment(what: &str, name: &str) -> Result<String, Failure> {
+    let may = |byte: u8| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte);
+    if matches!(name, "" | "." | "..") || !name.bytes().all(may) {
+        return Err(Failure::usage(format!("{what} {name:?}: is no name")));
+    }
+    Ok(escaped(name))
+}
+
+/// Text as a part of a path or of a query, whatever is in it (RFC 3986, section 2.1).
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}

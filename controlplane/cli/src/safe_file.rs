@@ -2,10 +2,10 @@
 //!
 //! Knows modes, temporary names and `fsync`. What is in the files is left to the commands.
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
@@ -36,10 +36,17 @@ pub(crate) fn make_folder(folder: &Path) -> Result<()> {
         .with_context(|| folder.display().to_string())
 }
 
-/// Writes a file that must not be there yet.
-pub(crate) fn create(path: &Path, bytes: &[u8], readers: Readers) -> Result<()> {
-    let place = || path.display().to_string();
-    let mut file = OpenOptions::new()
+/// A new file that holds nothing yet. It is gone again unless it is finished.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    file: File,
+    path: PathBuf,
+    is_finished: bool,
+}
+
+/// Makes a file that must not be there yet, before there is something to put into it.
+pub(crate) fn begin(path: &Path, readers: Readers) -> Result<Begun> {
+    let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(readers.mode())
@@ -47,15 +54,42 @@ pub(crate) fn create(path: &Path, bytes: &[u8], readers: Readers) -> Result<()> 
         .map_err(|error| {
             if error.kind() == ErrorKind::AlreadyExists {
                 anyhow!(
-                    "is there already and is not overwritten; choose another folder or move it away"
+                    "is there already and is not overwritten; choose another place or move it away"
                 )
             } else {
                 anyhow!(error)
             }
         })
-        .with_context(place)?;
-    file.write_all(bytes).with_context(place)?;
-    file.sync_all().with_context(place)
+        .with_context(|| path.display().to_string())?;
+    Ok(Begun {
+        file,
+        path: path.to_owned(),
+        is_finished: false,
+    })
+}
+
+impl Begun {
+    /// Puts all of it into the file.
+    pub(crate) fn finish(mut self, bytes: &[u8]) -> Result<()> {
+        let place = || self.path.display().to_string();
+        self.file.write_all(bytes).with_context(place)?;
+        self.file.sync_all().with_context(place)?;
+        self.is_finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Writes a file that must not be there yet.
+pub(crate) fn create(path: &Path, bytes: &[u8], readers: Readers) -> Result<()> {
+    begin(path, readers)?.finish(bytes)
 }
 
 /// Writes a file whether it is there or not; a reader sees the old bytes or the new ones.
@@ -113,6 +147,20 @@ mod tests {
             assert!(format!("{refused:#}").contains("is there already"));
             assert_eq!(fs::read(&path).unwrap(), b"first");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_begun_is_ours_at_once_and_gone_if_it_is_not_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let begun = begin(&path, Readers::Owner).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert!(begin(&path, Readers::Owner).is_err());
+        drop(begun);
+        assert!(!path.exists());
+        begin(&path, Readers::Owner).unwrap().finish(b"x").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"x");
+        assert!(begin(&dir.path().join("nowhere/token"), Readers::Owner).is_err());
     }
 
     #[test]

@@ -70,18 +70,14 @@ async fn make(
     connect: &Connect,
     output: Output,
 ) -> Result<(), Failure> {
-    if out.exists() {
-        return Err(Failure::failed(format!(
-            "{}: is there already and is not overwritten; choose another file",
-            out.display()
-        )));
-    }
     let plane = connect.open()?;
+    // Before there is a token: one that cannot be kept would count all the same.
+    let file = safe_file::begin(&out, Readers::Owner)?;
     let token: Token = plane
         .ask(Call::post("/api/v1/tokens").json(&wish)?)
         .await?
         .json()?;
-    safe_file::create(&out, token.token.as_bytes(), Readers::Owner)?;
+    file.finish(token.token.as_bytes())?;
     output.result(
         format_args!(
             "{}: a token of {} until {}",

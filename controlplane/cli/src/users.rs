@@ -261,9 +261,10 @@ async fn read(plane: &Plane, name: &str) -> Result<(User, String), Failure> {
 
 /// A user's path. Their names may hold what other names may not: mail addresses are names too.
 fn path(name: &str) -> Result<String, Failure> {
-    let others = name.replace(['@', '+'], "-");
-    crate::plane::segment("NAME", &others)?;
-    Ok(format!("/api/v1/users/{name}"))
+    Ok(format!(
+        "/api/v1/users/{}",
+        crate::plane::user_segment("NAME", name)?
+    ))
 }
 
 fn unwrapped(grants: Vec<GrantText>) -> Vec<Grant> {

@@ -464,3 +464,92 @@ fn no_command_takes_a_secret_as_an_argument() {
         }
     }
 }
+
+#[test]
+fn a_user_whose_name_is_a_mail_address_is_changed_and_removed() {
+    let plane = Plane::of_ada();
+    let name = "ben+test@corp.example";
+    plane.done(&["users", "add", name, "--password-file", "password"]);
+    let run = plane.done(&["users", "set", name, "--grant", "viewer@acme"]);
+    assert!(run.stdout.contains("viewer@acme"), "{}", run.stdout);
+    plane.done(&["users", "remove", name]);
+    assert!(!plane.done(&["users", "list"]).stdout.contains(name));
+    for name in ["..", ".", ""] {
+        assert_eq!(
+            plane.adit(&["users", "remove", name]).code,
+            Some(2),
+            "{name:?}"
+        );
+    }
+}
+
+#[test]
+fn no_secret_is_made_that_cannot_be_kept() {
+    let plane = Plane::of_ada();
+    plane.desk.write("taken", "mine");
+    for out in ["nowhere/secret", "taken"] {
+        let token = ["tokens", "new", "--label", "ci", "--out", out];
+        let node = [
+            "nodes", "invite", "--role", "gateway", "--name", "gw-1", "--out", out,
+        ];
+        let backup = [
+            "backup",
+            "create",
+            "--password-file",
+            "password",
+            "--out",
+            out,
+        ];
+        for args in [&token[..], &node, &backup] {
+            let run = plane.adit(args);
+            assert_eq!(run.code, Some(1), "{args:?}: {}", run.stderr);
+            assert!(run.stderr.contains(out), "{}", run.stderr);
+        }
+    }
+    let acts = plane.done(&["acts", "list", "--json"]).json();
+    let verbs: Vec<_> = acts["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|act| act["verb"].as_str().expect("a word"))
+        .collect();
+    assert!(!verbs.is_empty());
+    let made = |verb: &&str| {
+        verb.starts_with("token") || verb.contains("invite") || verb.contains("backup")
+    };
+    assert!(!verbs.iter().any(made), "{verbs:?}");
+    // What a server refuses leaves no empty file behind.
+    let run = plane.adit(&["tokens", "new", "--label", "", "--out", "left"]);
+    assert_ne!(run.code, Some(0));
+    assert!(!plane.desk.path("left").exists());
+    assert_eq!(
+        std::fs::read_to_string(plane.desk.path("taken")).expect("it is there"),
+        "mine"
+    );
+}
+
+#[test]
+fn roots_that_can_be_read_once_only_are_enough_for_a_login() {
+    let plane = Plane::of_ada();
+    let login = plane.login("ada").map(|word| {
+        if word == "state/ca.pem" {
+            "/dev/stdin"
+        } else {
+            word
+        }
+    });
+    let mut command = plane.command("ada", &login);
+    let mut child = command
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("adit was built");
+    let roots = std::fs::read(plane.desk.path("state/ca.pem")).expect("the server's roots");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    std::io::Write::write_all(&mut stdin, &roots).expect("adit reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{output:?}");
+    plane.done(&["whoami"]);
+}

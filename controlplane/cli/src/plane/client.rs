@@ -304,13 +304,7 @@ impl Call {
             self.has_query = true;
             self.path.push_str(name);
             self.path.push('=');
-            for byte in value.bytes() {
-                if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-                    self.path.push(char::from(byte));
-                } else {
-                    self.path.push_str(&format!("%{byte:02X}"));
-                }
-            }
+            self.path.push_str(&super::escaped(&value));
         }
         self
     }
@@ -430,10 +424,17 @@ impl FromStr for ServerUrl {
         if authority.contains('@') {
             return Err("write https://HOST:PORT, without a user".to_owned());
         }
-        authority
-            .parse::<Authority>()
-            .map(Self)
-            .map_err(|error| format!("{authority:?} is not HOST:PORT: {error}"))
+        let parsed: Authority = authority
+            .parse()
+            .map_err(|error| format!("{authority:?} is not HOST:PORT: {error}"))?;
+        // Whoever reads a port that is none must not go to another one.
+        let has_port = parsed.as_str().len() > parsed.host().len();
+        if has_port && parsed.port_u16().is_none_or(|port| port == 0) {
+            return Err(format!(
+                "{authority:?}: the port is no number from 1 to 65535"
+            ));
+        }
+        Ok(Self(parsed))
     }
 }
 
@@ -473,6 +474,12 @@ mod tests {
             "https://",
             "https://a/b",
             "https://ada:x@a:1",
+            "https://a:99999",
+            "https://a:65536",
+            "https://a:0",
+            "https://a:",
+            "https://[::1]:70000",
+            "https://a:7420x",
         ] {
             assert!(text.parse::<ServerUrl>().is_err(), "{text}");
         }
