@@ -123,7 +123,14 @@ impl Reading<'_> {
                 self.tally.decision(decision);
             }
             Record::Gap(gap) => self.lost = self.lost.saturating_add(gap.lost),
-            _ => {}
+            Record::Decision(_)
+            | Record::Started(_)
+            | Record::RulesPushed(_)
+            | Record::Act(_)
+            | Record::Recovered(_)
+            | Record::Checkpoint(_)
+            | Record::SegmentRemoved(_)
+            | Record::Stopped(_) => {}
         }
     }
 }

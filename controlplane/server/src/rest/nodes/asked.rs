@@ -233,18 +233,15 @@ impl Question {
             if let Some(after) = after {
                 ask.query.push_str(&format!("&after={after}"));
             }
-            let answer = self
-                .hub
-                .ask(id, ask)
-                .await
-                .map_err(|trouble| match trouble {
-                    // It begins with the agent's name, which stands beside it already.
-                    Trouble::NodeSilent(why) => match why.split_once(' ') {
-                        Some((_, why)) => why.to_owned(),
-                        None => why,
-                    },
-                    _ => "could not be asked".to_owned(),
-                })?;
+            let answer = match self.hub.ask(id, ask).await {
+                Ok(answer) => answer,
+                // It begins with the agent's name, which stands beside it already.
+                Err(Trouble::NodeSilent(why)) => {
+                    let why = why.split_once(' ').map_or(why.as_str(), |(_, why)| why);
+                    return Err(why.to_owned());
+                }
+                Err(_) => return Err("could not be asked".to_owned()),
+            };
             match answer.status {
                 200 => {
                     return adit_audit::Traffic::read(answer.body.as_bytes())
