@@ -16,6 +16,7 @@ use adit_tests::programs;
 mod cluster;
 mod crashes;
 mod damage;
+mod expiry;
 mod fleet;
 mod full;
 mod isolation;
