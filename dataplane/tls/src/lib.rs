@@ -21,6 +21,7 @@ mod limits;
 mod post_handshake;
 mod record;
 mod records;
+mod server_verifier;
 mod settings;
 
 pub use control::{CONTROL_ALPN, control_client, pinned_client, spki_sha256};

@@ -7,23 +7,24 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::client::Resumption;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::CryptoProvider;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError,
     RootCertStore, ServerConfig, SignatureScheme, SupportedCipherSuite,
 };
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use crate::identity::{IdentityError, RoleName, SpiffeId};
 use crate::keys::Suite;
 use crate::leaf::Leaf;
 use crate::limits::Limits;
+use crate::server_verifier::{ServerVerifier, Whom};
 
 /// The application protocol both sides must agree on (RFC 7301).
 pub const ALPN: &[u8] = b"adit/1";
@@ -115,9 +116,12 @@ pub fn client_with(
 ) -> Result<ClientSettings, SettingsError> {
     credentials.id.expect_role(RoleName::Agent)?;
     let provider = options.provider();
-    let verifier = GatewayVerifier {
-        roots: roots.clone(),
-        trust_domain: credentials.id.trust_domain.clone(),
+    let verifier = ServerVerifier {
+        whom: Whom::Known {
+            roots: roots.clone(),
+            trust_domain: credentials.id.trust_domain.clone(),
+        },
+        role: RoleName::Gateway,
         algorithms: provider.signature_verification_algorithms,
     };
     let mut config =
@@ -340,59 +344,6 @@ impl ServerSettings {
 
     pub(crate) fn limits(&self) -> Limits {
         self.limits
-    }
-}
-
-/// How an agent judges a gateway: by its chain and its SPIFFE ID. The DNS name it was dialled by
-/// says nothing, because whoever controls the resolver controls it.
-#[derive(Debug)]
-struct GatewayVerifier {
-    roots: Roots,
-    trust_domain: String,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for GatewayVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        verify_server_cert_signed_by_trust_anchor(
-            &ParsedCertificate::try_from(end_entity)?,
-            &self.roots.store,
-            intermediates,
-            now,
-            self.algorithms.all,
-        )?;
-        self.roots.check_revoked(end_entity, intermediates)?;
-        check_id(end_entity, RoleName::Gateway, &self.trust_domain)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(tls12_is_off())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }
 
