@@ -10,6 +10,8 @@ want nginx nginx
 want haproxy haproxy
 want redis-server redis-server
 want redis-cli redis-tools
+want rsyslogd rsyslog
+[ -e /usr/lib/rsyslog/lmnsd_gtls.so ] || ls /usr/lib/*/rsyslog/lmnsd_gtls.so >/dev/null 2>&1 || need="$need rsyslog-gnutls"
 want etcd etcd-server
 want openssl openssl
 want curl curl

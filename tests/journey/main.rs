@@ -26,4 +26,5 @@ mod rotation;
 mod rules;
 mod settings;
 mod signed;
+mod sinks;
 mod upgrade;

@@ -28,6 +28,7 @@ mod renewals;
 mod rules;
 mod schema;
 mod secrets;
+mod sinks;
 mod tokens;
 mod traffic;
 

@@ -83,9 +83,10 @@ impl Sender {
             Err(error) => {
                 // It ends by itself where this fails.
                 let _ = self.store.revoke(lease).await;
-                match error {
-                    Error::Conflict { .. } => Ok(None),
-                    error => Err(error),
+                if matches!(error, Error::Conflict { .. }) {
+                    Ok(None)
+                } else {
+                    Err(error)
                 }
             }
         }

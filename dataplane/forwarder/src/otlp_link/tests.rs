@@ -83,7 +83,7 @@ async fn next_body(
     socket: &mut tokio::net::TcpStream,
     pending: &mut VecDeque<u8>,
 ) -> Option<Vec<u8>> {
-    let mut buffer = [0; 65_536];
+    let mut buffer = vec![0; 65_536];
     loop {
         let bytes = pending.make_contiguous();
         let head = bytes.windows(4).position(|four| four == b"\r\n\r\n");
