@@ -220,7 +220,7 @@ on_both_memories! {
         let fleet = Fleet::start(memory, "", "");
         let nobody = net::free_address();
         let rules = Rules::none()
-            .http_with("web.virtual:80", &format!("http://{nobody}"), "")
+            .http_with("web.virtual:80", format!("http://{nobody}"), "")
             .resource("path = \"/a\"")
             .to_string();
         assert_eq!(fleet.root.apply("acme", "", &rules).status, 200);

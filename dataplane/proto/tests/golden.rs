@@ -52,20 +52,18 @@ fn includes(whole: &Value, part: &Value, name: &str) {
 }
 
 fn with_more(value: Value) -> Value {
-    match value {
-        Value::Object(members) => {
-            let mut members: serde_json::Map<String, Value> = members
-                .into_iter()
-                .map(|(key, value)| (key, with_more(value)))
-                .collect();
-            members.insert(
-                "of_a_later_version".to_owned(),
-                serde_json::json!([{"a": 1}]),
-            );
-            Value::Object(members)
-        }
-        other => other,
-    }
+    let Value::Object(members) = value else {
+        return value;
+    };
+    let mut members: serde_json::Map<String, Value> = members
+        .into_iter()
+        .map(|(key, value)| (key, with_more(value)))
+        .collect();
+    members.insert(
+        "of_a_later_version".to_owned(),
+        serde_json::json!([{"a": 1}]),
+    );
+    Value::Object(members)
 }
 
 #[test]

@@ -219,7 +219,7 @@ mod tests {
         let (free, last) = mailbox(2).unwrap();
         full.send(1).unwrap();
         run_here(driver, async move { drop(gone.open()) }).unwrap();
-        let all = vec![full, ended, free.clone()];
+        let all = vec![full, ended, free];
         let telling = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_time()
