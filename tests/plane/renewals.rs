@@ -8,7 +8,7 @@ use adit_tests::Backend;
 use adit_tests::http::Connection;
 use adit_tests::load::Load;
 use adit_tests::plane::{Memory, Plane};
-use adit_tests::wait::until;
+use adit_tests::wait::{SOON, until};
 
 use crate::fleet::Fleet;
 
@@ -127,6 +127,51 @@ fn s08_certificates_that_end_again_and_again_under_load_cost_no_request() {
                 < 0.5
         );
     }
+}
+
+// S-08
+#[test]
+fn s08_an_agent_that_was_off_until_its_certificate_had_ended_comes_back_where_that_is_allowed_and_only_there()
+ {
+    std::thread::scope(|scope| {
+        for (policy, is_allowed) in [("1h", true), ("0s", false)] {
+            scope.spawn(move || {
+                let life = Duration::from_secs(20);
+                let more = format!(
+                    "[nodes]\ncertificate_life = \"{}s\"\nrenew_expired = \"{policy}\"\n",
+                    life.as_secs()
+                );
+                let mut fleet = Fleet::of(
+                    Plane::ready("cp-1", &Memory::Embedded, &more),
+                    &["a-1"],
+                    |_| {},
+                );
+                fleet.apply("/a");
+                fleet.has_tunnels();
+                fleet.answers("/a", 200);
+                fleet.agents[0].stop();
+                let stopped = Instant::now();
+                until("its certificate has ended", life * 2, || {
+                    stopped.elapsed() > life + Duration::from_secs(1)
+                });
+                fleet.agents[0].start();
+                if is_allowed {
+                    fleet.has_tunnels();
+                    fleet.answers("/a", 200);
+                } else {
+                    let admin = fleet.agents[0].admin();
+                    until("it says why", SOON, || {
+                        let problems = &admin.status()["control"]["problems"];
+                        problems.to_string().contains("has expired")
+                    });
+                    until("its renewal was refused", SOON, || {
+                        admin.metric("subscription_renewals_total", &[("outcome", "failed")]) > 0.5
+                    });
+                    fleet.answers("/a", 503);
+                }
+            });
+        }
+    });
 }
 
 /// Long answers at one time.
