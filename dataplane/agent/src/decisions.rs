@@ -133,11 +133,6 @@ impl Decisions {
         }))
     }
 
-    /// What was recorded about the request of this id, if it is still at hand.
-    pub(crate) fn recorded(&self, id: &str) -> Option<Value> {
-        told(&self.sink.as_ref()?.recent(id)?)
-    }
-
     /// What was decided, as the records that are kept tell it. It may take seconds, and is read on a thread of its own.
     ///
     /// # Errors
@@ -212,35 +207,6 @@ fn record(
     }))
 }
 
-/// A recorded decision, as an answer.
-fn told(body: &[u8]) -> Option<Value> {
-    let object = [b"{", body].concat();
-    let Ok(Record::Decision(decision)) = serde_json::from_slice(&object) else {
-        return None;
-    };
-    let system = &decision.system;
-    let request = match (&decision.method, &decision.path) {
-        // `ws` is how the request language writes an upgrade.
-        (Some(method), Some(path)) if decision.upgrade => format!("{method} ws://{system}{path}"),
-        (Some(method), Some(path)) => format!("{method} http://{system}{path}"),
-        _ => format!("tcp://{system}"),
-    };
-    let (outcome, key, why) = match &decision.outcome {
-        Outcome::Allowed { rule } => ("allowed", "rule", rule),
-        Outcome::Denied { reason } => ("denied", "reason", reason),
-    };
-    Some(json!({
-        "request": request,
-        "id": decision.request,
-        "caller": decision.caller,
-        "subaccount": decision.subaccount,
-        "outcome": outcome,
-        key: why,
-        "version": decision.version,
-        "unix_ms": decision.unix_ms,
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use adit_policy::Snapshot;
@@ -276,26 +242,6 @@ mod tests {
 
         fn is_closed(&self) -> bool {
             self.is_closed
-        }
-
-        fn recent(&self, request: &str) -> Option<Vec<u8>> {
-            let record = Record::Decision(Decision {
-                unix_ms: 5,
-                request: Text::of(request),
-                subaccount: Text::of("acme"),
-                caller: Text::of("app"),
-                system: Text::of("erp.virtual:80"),
-                method: Some(Text::of("GET")),
-                path: Some(Text::of("/a")),
-                upgrade: false,
-                outcome: Outcome::Allowed {
-                    rule: Text::of("/a"),
-                },
-                version: 7,
-            });
-            let mut body = Vec::new();
-            adit_audit::write_body(&record, &mut body);
-            (request == "1").then_some(body)
         }
     }
 
@@ -401,23 +347,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_decided_is_told_from_the_records_and_from_the_last_denials() {
-        let sink: Arc<dyn Sink> = Arc::new(Kept {
-            level: Level::All,
-            is_closed: false,
-            lines: Mutex::default(),
-        });
-        let decisions = Decisions::new(Some(sink));
-        let why = decisions.recorded("1").unwrap();
-        assert_eq!(why["request"], "GET http://erp.virtual:80/a");
-        assert_eq!(
-            (&why["outcome"], &why["rule"]),
-            (&json!("allowed"), &json!("/a"))
-        );
-        assert_eq!(
-            (&why["caller"], &why["unix_ms"]),
-            (&json!("app"), &json!(5))
-        );
+    fn a_denial_is_told_by_the_id_of_its_request() {
+        let decisions = Decisions::new(None);
         ask(&decisions, "/b").unwrap();
         let why = decisions
             .denied_of(&RequestId([1; 16]).to_string())
@@ -426,9 +357,6 @@ mod tests {
             (&why["outcome"], &why["reason"]),
             (&json!("denied"), &json!("resource-denied"))
         );
-        assert_eq!(
-            (decisions.recorded("2"), decisions.denied_of("2")),
-            (None, None)
-        );
+        assert_eq!(decisions.denied_of("2"), None);
     }
 }

@@ -52,8 +52,9 @@ pub(crate) const MAILBOX_MAX: usize = 1024;
 /// Live streams judged again before other tasks of the shard run. Default 256: about 250 us.
 pub(crate) const JUDGED_A_TURN: usize = 256;
 
-/// Denied requests kept for `status`. Default 256 x about 700 bytes: 180 KiB.
-pub(crate) const DENIALS_KEPT: usize = 256;
+/// Denied requests kept for `status` and `why`. Default 1024 x about 700 bytes: 700 KiB. Callers get the id of a refusal,
+/// and ask within minutes.
+pub(crate) const DENIALS_KEPT: usize = 1024;
 
 /// Names of systems that are labels of metrics; the rest are counted as `other`. Default 100: a page
 /// of metrics stays below 1 MiB.

@@ -153,14 +153,7 @@ impl Status {
         };
         let shared = &self.shared;
         let granted = || shared.traces.why(id, &shared.subaccount);
-        // Of a granted one its record tells less.
-        let recorded = || shared.decisions.recorded(&id.to_string());
-        match shared
-            .decisions
-            .denied_of(&id.to_string())
-            .or_else(granted)
-            .or_else(recorded)
-        {
+        match shared.decisions.denied_of(&id.to_string()).or_else(granted) {
             Some(why) => AdminResponse::json(200, &why),
             None => AdminResponse::text(
                 404,

@@ -21,12 +21,6 @@ pub trait Sink: Send + Sync {
         false
     }
 
-    /// The body of the decision about the request of this id, if it is still at hand.
-    fn recent(&self, request: &str) -> Option<Vec<u8>> {
-        let _ = request;
-        None
-    }
-
     /// What was decided, of the records that are kept. It reads files: not on a thread that serves.
     ///
     /// # Errors

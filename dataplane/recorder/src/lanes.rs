@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use adit_audit::{Record, write_body};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::limits::{LANES_MAX, RECENT_BYTES};
+use crate::limits::LANES_MAX;
 
 /// All lanes of a recorder.
 pub(crate) struct Lanes {
@@ -32,7 +32,6 @@ struct Apart(Mutex<Lane>);
 struct Lane {
     bodies: Vec<u8>,
     lost: Lost,
-    recent: Recent,
 }
 
 /// Records that were lost.
@@ -54,23 +53,6 @@ impl Lost {
                 since_unix_ms: self.since_unix_ms.min(other.since_unix_ms),
             },
         }
-    }
-}
-
-/// The last decisions, in two halves: when one is full the older one is forgotten.
-#[derive(Default)]
-struct Recent {
-    now: Vec<u8>,
-    before: Vec<u8>,
-}
-
-impl Recent {
-    fn keep(&mut self, body: &[u8]) {
-        if self.now.len() + body.len() > RECENT_BYTES / 2 {
-            std::mem::swap(&mut self.now, &mut self.before);
-            self.now.clear();
-        }
-        self.now.extend_from_slice(body);
     }
 }
 
@@ -109,33 +91,7 @@ impl Lanes {
             });
             return false;
         }
-        if matches!(record, Record::Decision(_)) {
-            let body = lane.bodies.get(start..).unwrap_or_default();
-            lane.recent.keep(body);
-        }
         true
-    }
-
-    /// The body of the last decision about this request, if it is remembered.
-    pub(crate) fn recent(&self, request: &str) -> Option<Vec<u8>> {
-        let mark = format!(",\"request\":\"{request}\",");
-        let is_it = |body: &&[u8]| {
-            body.windows(mark.len())
-                .take(MARK_WITHIN)
-                .any(|part| part == mark.as_bytes())
-        };
-        self.lanes.iter().find_map(|lane| {
-            // Copied, so that its thread need not take another lane for longer than that.
-            let (now, before) = {
-                let lane = lane.0.lock();
-                (lane.recent.now.clone(), lane.recent.before.clone())
-            };
-            let in_half = |half: &[u8]| {
-                let mut bodies = half.rsplit(|byte| *byte == b'\n');
-                bodies.find(is_it).map(<[u8]>::to_vec)
-            };
-            in_half(&now).or_else(|| in_half(&before))
-        })
     }
 
     /// Takes all that is queued, a buffer a lane, and what was lost.
@@ -216,31 +172,11 @@ thread_local! {
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
-/// The request's id stands at the beginning of a body, behind the kind and the time.
-const MARK_WITHIN: usize = 64;
-
 #[cfg(test)]
 mod tests {
-    use adit_audit::{Decision, Gap, Outcome, Text};
+    use adit_audit::Gap;
 
     use super::*;
-
-    fn decision(request: &str) -> Record<'_> {
-        Record::Decision(Decision {
-            unix_ms: 1_800_000_000_000,
-            request: Text::of(request),
-            subaccount: Text::of("acme"),
-            caller: Text::of("app"),
-            system: Text::of("erp.virtual:80"),
-            method: None,
-            path: None,
-            upgrade: false,
-            outcome: Outcome::Allowed {
-                rule: Text::of("/"),
-            },
-            version: 1,
-        })
-    }
 
     fn gap(unix_ms: u64) -> Record<'static> {
         Record::Gap(Gap {
@@ -295,26 +231,5 @@ mod tests {
         let (all, lost) = taken(&lanes);
         assert_eq!(all.iter().filter(|byte| **byte == b'\n').count(), 800);
         assert_eq!(lost.count, 0);
-    }
-
-    #[test]
-    fn a_decision_is_remembered_until_as_many_bytes_of_others_came_after_it() {
-        let lanes = Lanes::new(1, 1 << 30);
-        lanes.put(&decision("first"));
-        let size = lanes.queued();
-        assert!(lanes.recent("first").unwrap().ends_with(b"\"version\":1}"));
-        assert_eq!(lanes.recent("other"), None);
-        assert_eq!(lanes.recent("erp.virtual:80"), None);
-        // A half is full, and then the other.
-        let half = bytes(RECENT_BYTES / 2) / size;
-        for _ in 0..half {
-            lanes.put(&decision("other"));
-        }
-        assert!(lanes.recent("first").is_some());
-        for _ in 0..half {
-            lanes.put(&decision("other"));
-        }
-        assert_eq!(lanes.recent("first"), None);
-        assert!(lanes.recent("other").is_some());
     }
 }

@@ -22,10 +22,6 @@ pub(crate) const CHECKPOINT_MS: u64 = 60_000;
 /// Between two tries to write after one has failed. Default 1 s, in milliseconds.
 pub(crate) const RETRY_MS: u64 = 1_000;
 
-/// Bytes of decisions that each lane remembers for questions about a request. Default 256 KiB: between 250 and 900
-/// decisions. There is one lane a thread: 4 MiB with 16 shards.
-pub(crate) const RECENT_BYTES: usize = 256 * 1024;
-
 /// Lanes that records are queued in, one a thread. Default 64: with more threads two of them share one.
 pub(crate) const LANES_MAX: usize = 64;
 

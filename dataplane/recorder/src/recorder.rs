@@ -153,10 +153,6 @@ impl Sink for Recorder {
         self.refuses() && self.lanes.is_stuck()
     }
 
-    fn recent(&self, request: &str) -> Option<Vec<u8>> {
-        self.lanes.recent(request)
-    }
-
     fn traffic(&self, wanted: &Wanted) -> Result<Traffic, String> {
         let _one_at_a_time = self
             .reading
