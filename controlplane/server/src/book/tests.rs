@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use adit_api::Applied;
+
 use super::*;
 use crate::test_world::{by, world};
 
