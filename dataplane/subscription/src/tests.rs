@@ -10,4 +10,5 @@ mod limits;
 mod renewing;
 mod server;
 mod subscribing;
+mod trusting;
 mod world;

@@ -7,15 +7,14 @@ use adit_proto::control::{Ask, Event, Goodbye};
 use adit_proto::limits::PUSH_BYTES_MAX;
 use adit_runtime::clock;
 use adit_transport::proxy::Proxy;
-use rcgen::ExtendedKeyUsagePurpose;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::authority::Authority;
 use super::server::{Guise, Heard, Server};
-use super::world::{FAST, Node, Recorder, Told, in_force, run, start};
+use super::world::{FAST, Node, Recorder, Told, in_force, run, start, subscribed};
 use crate::limits::{ANSWERS_MAX, NEWS_EVERY};
 use crate::run::Pace;
-use crate::subscriber::{Change, Refused};
+use crate::subscriber::Refused;
 
 fn ask(ask: &str, method: &str, path: &str) -> Event {
     Event::Ask(Ask {
@@ -56,11 +55,7 @@ fn a_node_says_who_it_is_and_what_it_has_and_goes_on_saying_how_it_is() {
 #[test]
 fn a_push_is_acked_with_what_is_in_force_and_a_refused_one_nacked_with_its_hash() {
     run(async {
-        let mut server = Server::new().await;
-        let node = Node::new(&server.authority, 1, 3600);
-        let (recorder, mut told) = Recorder::new();
-        node.start(&server, recorder);
-        server.hello().await;
+        let (mut server, _node, mut told, _subscription) = subscribed().await;
         server.say(&Event::Push(b"rules".to_vec()));
         let ack = server
             .until(|heard| match heard {
@@ -101,11 +96,7 @@ fn a_push_is_acked_with_what_is_in_force_and_a_refused_one_nacked_with_its_hash(
 #[test]
 fn a_question_of_the_list_is_answered_and_another_never_reaches_the_role() {
     run(async {
-        let mut server = Server::new().await;
-        let node = Node::new(&server.authority, 1, 3600);
-        let (recorder, mut told) = Recorder::new();
-        node.start(&server, recorder);
-        server.hello().await;
+        let (mut server, _node, mut told, _subscription) = subscribed().await;
         for (method, path, status) in [
             ("GET", "/status", 200),
             ("POST", "/explain", 200),
@@ -163,11 +154,7 @@ fn answers_max_questions_are_answered_at_once_and_the_next_is_told_to_wait() {
 fn questions_whose_answers_are_not_taken_wait_at_the_other_end_and_are_all_answered_in_the_end() {
     const QUESTIONS: usize = 1000;
     run(async {
-        let mut server = Server::new().await;
-        let node = Node::new(&server.authority, 1, 3600);
-        let (recorder, mut told) = Recorder::new();
-        node.start(&server, recorder);
-        server.hello().await;
+        let (mut server, _node, mut told, _subscription) = subscribed().await;
         let desk = Arc::clone(&server.script.lock().desk);
         let held = desk.write_owned().await;
         for number in 0..QUESTIONS {
@@ -307,11 +294,7 @@ fn r15_a_feature_that_the_node_needs_and_the_control_plane_lacks_is_named_and_ot
 #[test]
 fn an_event_of_an_unknown_kind_is_passed_over() {
     run(async {
-        let mut server = Server::new().await;
-        let node = Node::new(&server.authority, 1, 3600);
-        let (recorder, mut told) = Recorder::new();
-        node.start(&server, recorder);
-        server.hello().await;
+        let (server, _node, mut told, _subscription) = subscribed().await;
         server.say_bytes(vec![200, 0, 0, 0, 3, 1, 2, 3]);
         server.say(&Event::Push(b"x".to_vec()));
         assert_eq!(told.recv().await, Some(Told::Push(1)));
@@ -321,11 +304,7 @@ fn an_event_of_an_unknown_kind_is_passed_over() {
 #[test]
 fn a_server_that_says_nothing_more_is_left_for_the_next_connection() {
     run(async {
-        let mut server = Server::new().await;
-        let node = Node::new(&server.authority, 1, 3600);
-        let (recorder, _told) = Recorder::new();
-        let subscription = node.start(&server, recorder);
-        server.hello().await;
+        let (mut server, _node, _told, subscription) = subscribed().await;
         // Nothing is said: the line counts as dead, although the connection is up.
         server.hello().await;
         let status = subscription.status();
@@ -396,11 +375,7 @@ fn a_control_plane_that_comes_later_is_found() {
 #[test]
 fn push_bytes_max_is_taken_and_one_byte_more_ends_the_connection() {
     run(async {
-        let mut server = Server::new().await;
-        let node = Node::new(&server.authority, 1, 3600);
-        let (recorder, mut told) = Recorder::new();
-        let subscription = node.start(&server, recorder);
-        server.hello().await;
+        let (mut server, _node, mut told, subscription) = subscribed().await;
         server.say(&Event::Push(vec![b'x'; PUSH_BYTES_MAX]));
         assert_eq!(told.recv().await, Some(Told::Push(PUSH_BYTES_MAX)));
         let mut head = vec![2];
@@ -420,11 +395,7 @@ fn push_bytes_max_is_taken_and_one_byte_more_ends_the_connection() {
 #[test]
 fn a_goodbye_brings_the_node_back_soon_or_late_as_it_says() {
     run(async {
-        let mut server = Server::new().await;
-        let node = Node::new(&server.authority, 1, 3600);
-        let (recorder, _told) = Recorder::new();
-        node.start(&server, recorder);
-        server.hello().await;
+        let (mut server, _node, _told, _subscription) = subscribed().await;
         let goodbye = |come_back| {
             Event::Goodbye(Goodbye {
                 why: "test".to_owned(),
@@ -438,186 +409,6 @@ fn a_goodbye_brings_the_node_back_soon_or_late_as_it_says() {
         server.hello().await;
         // At least half of the 300 ms of the pace; a backoff would end after 20 ms.
         assert!(clock::now() - began >= Duration::from_millis(150));
-    });
-}
-
-#[test]
-fn who_is_no_control_plane_by_its_certificate_is_told_nothing() {
-    let server_auth = || vec![ExtendedKeyUsagePurpose::ServerAuth];
-    for (guise, why) in [
-        (
-            Guise {
-                uri: "spiffe://adit.local/gateway/gw",
-                ..Guise::default()
-            },
-            "control plane",
-        ),
-        (
-            Guise {
-                uri: "spiffe://other.local/control/cp-1",
-                ..Guise::default()
-            },
-            "trust domain",
-        ),
-        (
-            Guise {
-                usages: Vec::new(),
-                ..Guise::default()
-            },
-            "purpose",
-        ),
-        (
-            Guise {
-                usages: vec![ExtendedKeyUsagePurpose::ClientAuth],
-                ..Guise::default()
-            },
-            "server authentication",
-        ),
-        (
-            Guise {
-                versions: vec![&rustls::version::TLS12],
-                usages: server_auth(),
-                ..Guise::default()
-            },
-            "ProtocolVersion",
-        ),
-        (
-            Guise {
-                alpn: b"http/1.1",
-                ..Guise::default()
-            },
-            "NoApplicationProtocol",
-        ),
-        (
-            Guise {
-                serial: 0xbad,
-                ..Guise::default()
-            },
-            "evoked",
-        ),
-    ] {
-        run(async {
-            let authority = Arc::new(Authority::new());
-            let mut server = Server::of(Arc::clone(&authority), guise).await;
-            let trust = authority.trust(1, &["bad"]);
-            let node = Node::trusting(&authority, trust, 1, 3600);
-            let (recorder, _told) = Recorder::new();
-            let subscription = node.start(&server, recorder);
-            let failure = loop {
-                if let Some(failure) = subscription.status()["last_failure"].as_str() {
-                    break failure.to_owned();
-                }
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            };
-            assert!(failure.contains(why), "{failure} without {why}");
-            assert!(server.rest().is_empty(), "{why}");
-        });
-    }
-}
-
-#[test]
-fn a_newer_trust_is_kept_and_told_and_an_older_one_is_not() {
-    run(async {
-        let mut server = Server::new().await;
-        let node = Node::new(&server.authority, 1, 3600);
-        let (recorder, mut told) = Recorder::new();
-        let subscription = node.start(&server, recorder);
-        server.hello().await;
-        server.say(&Event::Trust(server.authority.trust(3, &["a2"])));
-        assert_eq!(
-            told.recv().await,
-            Some(Told::Identity("a1".to_owned(), Change::Trust))
-        );
-        assert_eq!(node.identity().trust().version, 3);
-        server.say(&Event::Trust(server.authority.trust(2, &["a3"])));
-        server.say(&Event::Push(b"x".to_vec()));
-        assert_eq!(told.recv().await, Some(Told::Push(1)));
-        assert_eq!(subscription.identity().trust().revoked, ["a2"]);
-        assert_eq!(node.identity().trust().version, 3);
-    });
-}
-
-//
-#[test]
-fn r03_a_trust_that_cannot_be_kept_counts_all_the_same_and_is_kept_when_it_can_be() {
-    run(async {
-        let mut server = Server::new().await;
-        let node = Node::new(&server.authority, 1, 3600);
-        let (recorder, mut told) = Recorder::new();
-        let subscription = node.start(&server, recorder);
-        server.hello().await;
-        // A folder where a file is to be written: not even root can.
-        let in_the_way = node.folder.path().join("trust.json.half");
-        std::fs::create_dir(&in_the_way).unwrap();
-        server.say(&Event::Trust(server.authority.trust(3, &["a2"])));
-        assert_eq!(
-            told.recv().await,
-            Some(Told::Identity("a1".to_owned(), Change::Trust))
-        );
-        assert_eq!(subscription.identity().trust().revoked, ["a2"]);
-        assert_eq!(node.identity().trust().version, 1);
-        let status = subscription.status();
-        let failure = status["last_failure"].as_str().unwrap_or_default();
-        assert!(
-            failure.contains("trust 3 counts until a restart"),
-            "{failure}"
-        );
-        std::fs::remove_dir(in_the_way).unwrap();
-        while node.identity().trust().version != 3 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    });
-}
-
-#[test]
-fn a_trust_that_the_role_cannot_use_is_not_kept_and_is_told_until_a_usable_one_comes() {
-    run(async {
-        let mut server = Server::new().await;
-        let node = Node::new(&server.authority, 1, 3600);
-        let (mut recorder, mut told) = Recorder::new();
-        recorder.unusable = vec![2];
-        let subscription = node.start(&server, recorder);
-        server.hello().await;
-        server.say(&Event::Trust(server.authority.trust(2, &["a2"])));
-        server.say(&Event::Push(b"x".to_vec()));
-        assert_eq!(told.recv().await, Some(Told::Push(1)));
-        assert_eq!(node.identity().trust().version, 1);
-        assert_eq!(subscription.identity().trust().version, 1);
-        let why = "trust 2 is not taken: signing keys: holds more than 16 keys";
-        assert_eq!(subscription.problems(), [why]);
-        // The one after it was made usable.
-        server.say(&Event::Trust(server.authority.trust(3, &[])));
-        assert!(matches!(told.recv().await, Some(Told::Identity(..))));
-        assert_eq!(node.identity().trust().version, 3);
-        assert_eq!(subscription.problems(), Vec::<String>::new());
-    });
-}
-
-#[test]
-fn a_control_plane_whose_certificate_is_revoked_is_left_at_once_and_not_come_back_to() {
-    run(async {
-        let mut server = Server::new().await;
-        let node = Node::new(&server.authority, 1, 3600);
-        let (recorder, mut told) = Recorder::new();
-        let subscription = node.start(&server, recorder);
-        server.hello().await;
-        // The serial of the server itself.
-        server.say(&Event::Trust(server.authority.trust(2, &["5e"])));
-        assert!(matches!(told.recv().await, Some(Told::Identity(..))));
-        loop {
-            let status = subscription.status();
-            let failure = status["last_failure"].as_str().unwrap_or_default();
-            if status["connected"] == false && failure.contains("evoked") {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        assert!(
-            !server
-                .rest()
-                .into_iter()
-                .any(|heard| matches!(heard, Heard::Hello(..)))
-        );
     });
 }
 

@@ -218,6 +218,21 @@ impl Node {
     }
 }
 
+/// A node that has subscribed at a control plane: that one, the node, what its role is told, its subscription.
+pub(super) async fn subscribed() -> (
+    Server,
+    Node,
+    mpsc::UnboundedReceiver<Told>,
+    Arc<Subscription>,
+) {
+    let mut server = Server::new().await;
+    let node = Node::new(&server.authority, 1, 3600);
+    let (recorder, told) = Recorder::new();
+    let subscription = node.start(&server, recorder);
+    server.hello().await;
+    (server, node, told, subscription)
+}
+
 pub(super) fn start(subscription: &Arc<Subscription>, recorder: Recorder) -> Arc<Subscription> {
     let running = Arc::clone(subscription);
     tokio::spawn(async move { running.run(&recorder).await });
