@@ -3,7 +3,7 @@
 //! The bytes are those that serde writes for a [`Record`]; a decision, of which there is one a request, is written here
 //! by hand, ten times as fast. Who records may write a body where a request is judged, and chain it later elsewhere.
 use crate::record::{Decision, Outcome, Record};
-use crate::text::Text;
+use crate::text::{Text, every};
 
 /// Appends the body of a line: the members of `record` and the brace that closes them. No line feed is in it.
 pub fn write_body(record: &Record<'_>, out: &mut Vec<u8>) {
@@ -71,10 +71,9 @@ fn write_decision(decision: &Decision<'_>, out: &mut Vec<u8>) {
 
 fn write_text(text: &Text<'_>, out: &mut Vec<u8>) {
     let bytes = text.as_str().as_bytes();
-    let is_plain = bytes.iter().fold(true, |plain, byte| {
-        plain & (*byte >= b' ') & (*byte != b'"') & (*byte != b'\\')
-    });
-    if is_plain {
+    if every(bytes, |byte| {
+        (byte >= b' ') & (byte != b'"') & (byte != b'\\')
+    }) {
         out.push(b'"');
         out.extend_from_slice(bytes);
         out.push(b'"');

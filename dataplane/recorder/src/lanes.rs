@@ -4,12 +4,14 @@
 //! stands in a lane are bodies of lines, a line feed behind each.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::Thread;
 
 use adit_audit::{Record, write_body};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::limits::LANES_MAX;
+use crate::limits::{GATHER_BYTES, LANES_MAX};
 
 /// All lanes of a recorder.
 pub(crate) struct Lanes {
@@ -21,6 +23,8 @@ pub(crate) struct Lanes {
     lost: AtomicU64,
     // The last try to write has failed.
     is_stuck: AtomicBool,
+    // Who is woken when a lane has much.
+    writer: OnceLock<Thread>,
 }
 
 /// A lane on cache lines of its own.
@@ -68,15 +72,22 @@ impl Lanes {
             queued: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             is_stuck: AtomicBool::new(false),
+            writer: OnceLock::new(),
         }
+    }
+
+    /// This thread is woken from now on when a lane has [`GATHER_BYTES`].
+    pub(crate) fn wake_me(&self) {
+        // A second one would be a second writer, which there is not.
+        let _ = self.writer.set(std::thread::current());
     }
 
     /// Queues a record. `false` when there is no room: it is counted as lost.
     pub(crate) fn put(&self, record: &Record<'_>) -> bool {
-        let Some(mut lane) = self.mine() else {
+        let Some(mut guard) = self.mine() else {
             return false;
         };
-        let lane = &mut *lane;
+        let lane = &mut *guard;
         let start = lane.bodies.len();
         write_body(record, &mut lane.bodies);
         lane.bodies.push(b'\n');
@@ -90,6 +101,14 @@ impl Lanes {
                 since_unix_ms: record.unix_ms(),
             });
             return false;
+        }
+        let end = lane.bodies.len();
+        drop(guard);
+        if start < GATHER_BYTES
+            && end >= GATHER_BYTES
+            && let Some(writer) = self.writer.get()
+        {
+            writer.unpark();
         }
         true
     }
@@ -174,6 +193,8 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use adit_audit::Gap;
 
     use super::*;
@@ -215,6 +236,31 @@ mod tests {
         lanes.written(2 * size);
         assert!(lanes.put(&gap(6)));
         assert_eq!(taken(&lanes).1.count, 1);
+    }
+
+    #[test]
+    fn the_writer_is_woken_once_when_a_lane_comes_to_so_many_bytes() {
+        let lanes = Lanes::new(1, 1 << 20);
+        lanes.wake_me();
+        let is_woken = || {
+            let before = Instant::now();
+            std::thread::park_timeout(Duration::from_millis(20));
+            before.elapsed() < Duration::from_millis(20)
+        };
+        while bytes_in(&lanes) + 200 < GATHER_BYTES {
+            assert!(lanes.put(&gap(1)));
+        }
+        assert!(!is_woken(), "before there was so much");
+        while bytes_in(&lanes) < GATHER_BYTES {
+            assert!(lanes.put(&gap(1)));
+        }
+        assert!(is_woken());
+        assert!(lanes.put(&gap(1)));
+        assert!(!is_woken(), "a second time for the same");
+    }
+
+    fn bytes_in(lanes: &Lanes) -> usize {
+        lanes.lanes[0].0.lock().bodies.len()
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use adit_audit::{Level, Record, Sink, Traffic, Unrecorded, Wanted};
 use adit_runtime::clock;
@@ -85,13 +86,20 @@ impl Recorder {
         .map_err(failed)?;
         let facts = writer.facts();
         let is_ending = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&is_ending);
+        let (asked, woken) = (Arc::clone(&is_ending), Arc::clone(&lanes));
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || {
+                woken.wake_me();
+                let mut due = Instant::now();
                 while !asked.load(Ordering::Acquire) {
-                    writer.tick(now_ms());
-                    std::thread::park_timeout(BATCH_EVERY);
+                    if Instant::now() < due {
+                        writer.gather(now_ms());
+                    } else {
+                        writer.tick(now_ms());
+                        due = Instant::now() + BATCH_EVERY;
+                    }
+                    std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
                 }
                 let left = writer.finish(now_ms());
                 if left > 0 {
@@ -209,7 +217,7 @@ fn now_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use adit_audit::{Gap, History, Summary, segment};
 
