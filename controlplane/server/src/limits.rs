@@ -29,6 +29,9 @@ pub const INVITATIONS_HERE_MAX: usize = 200;
 /// Logins and tokens of one user at one time. 100. Beyond, the oldest login ends: nobody keeps another from logging in.
 pub const BEARERS_OF_ONE_MAX: usize = 100;
 
+/// Tokens of one user at one time. 99: there is always room for a login, which is what ends tokens.
+pub const TOKENS_OF_ONE_MAX: usize = BEARERS_OF_ONE_MAX - 1;
+
 /// How long a login lasts. 12 hours: a working day.
 pub const LOGIN_LIFE: Duration = Duration::from_secs(12 * 3600);
 
@@ -84,8 +87,16 @@ pub const LINES_KEPT: usize = 100;
 /// Bytes of such a line that are kept. 256.
 pub const LINE_BYTES_KEPT: usize = 256;
 
-/// Nodes that are asked one question at one time. 200; the answers of [`TRAFFIC_ASKED_MAX`] of them are held at once.
+/// Nodes that are asked one question at one time. 200. Of requests, [`WHY_BYTES_MAX`] of what they say are held, of
+/// recorded decisions the answers of [`TRAFFIC_ASKED_MAX`] of them.
 pub const ASKED_NODES_MAX: usize = 200;
+
+/// Bytes of what one node knows of one request. 64 KiB: some ten times what an agent tells of a request with the longest
+/// names. A longer answer is nobody's, and its node counts as silent.
+pub const WHY_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of what all nodes know of one request. 1 MiB: of two or three that know something. Beyond, nodes count as silent.
+pub const WHY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Agents that tell of their records at one time, for one who asks. 8; 1 MiB each.
 pub const TRAFFIC_ASKED_MAX: usize = 8;

@@ -47,8 +47,8 @@ pub(crate) struct State {
     pub(crate) beat: Beat,
     /// The last documents that were sent, the newest last: version and SHA-256.
     sent: VecDeque<(u64, String)>,
-    /// When what was refused is sent again, and the wait before.
-    again: Option<(Instant, Duration)>,
+    /// When what was refused is sent again, until it has been, and the wait before.
+    again: Option<(Option<Instant>, Duration)>,
     heard: Instant,
 }
 
@@ -130,9 +130,11 @@ impl Subscription {
     /// Whether what was refused for a reason that may have passed shall be sent once more; it then may be.
     pub(crate) fn tries_again(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
-        let is_due = state.refused.is_some()
-            && state.again.is_some_and(|(at, _)| at <= now)
-            && !state.sent.is_empty();
+        if state.refused.is_none() || state.sent.is_empty() {
+            return false;
+        }
+        let wait = state.again.as_mut();
+        let is_due = wait.is_some_and(|(at, _)| at.take_if(|at| *at <= now).is_some());
         if is_due {
             // It goes on to be told as refused until the node says otherwise.
             state.sent.clear();
@@ -169,7 +171,7 @@ impl Subscription {
         state.again = PASSING.contains(&nack.why.as_str()).then(|| {
             let before = state.again.map(|(_, wait)| wait * 2);
             let wait = before.unwrap_or(AGAIN_AFTER).min(AGAIN_AFTER_MAX);
-            (state.heard + wait, wait)
+            (Some(state.heard + wait), wait)
         });
         state.refused = Some(LastNack {
             version,

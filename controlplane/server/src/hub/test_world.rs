@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use adit_api::Invite;
 use adit_authority::{SealKey, TrustDomain};
-use adit_proto::control::{Enrol, Hello};
+use adit_proto::control::{Ask, Enrol, Event, Hello};
 use adit_store::{Embedded, Store};
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -156,6 +156,16 @@ pub(crate) fn hello(software: &str) -> Hello {
         location: LOCATION.to_owned(),
         in_force: None,
         trust: 0,
+    }
+}
+
+/// The next question to a node, whatever else comes before it.
+pub(crate) async fn question(events: &mut mpsc::Receiver<Bytes>) -> Ask {
+    loop {
+        let frame = events.recv().await.unwrap();
+        if let Some((Some(Event::Ask(ask)), _)) = Event::decode(&frame).unwrap() {
+            return ask;
+        }
     }
 }
 

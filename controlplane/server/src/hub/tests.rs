@@ -5,7 +5,7 @@ use std::time::Duration;
 use adit_proto::control::{Answer, Ask, Beat, Event, Nack};
 use tokio::time::{Instant, advance, pause, timeout};
 
-use super::test_world::{World, hello};
+use super::test_world::{World, hello, question};
 use super::*;
 use crate::limits::{
     AGAIN_AFTER, AGAIN_AFTER_MAX, ANSWER_LIMIT, ASKS_MAX, LINE_BYTES_KEPT, LINES_KEPT, LIVE_TTL,
@@ -27,16 +27,6 @@ fn answer() -> Answer {
     Answer {
         status: 200,
         body: "well".to_owned(),
-    }
-}
-
-/// The next question to a node, whatever else comes before it.
-async fn question(events: &mut mpsc::Receiver<Bytes>) -> Ask {
-    loop {
-        let frame = events.recv().await.unwrap();
-        if let Some((Some(Event::Ask(ask)), _)) = Event::decode(&frame).unwrap() {
-            return ask;
-        }
     }
 }
 
@@ -194,8 +184,8 @@ async fn what_was_refused_for_want_of_room_is_sent_again_after_a_while_and_what_
         sha256: "of the document".to_owned(),
         frame: Bytes::new(),
     };
+    assert!(subscription.push(1, &pushed));
     let refuse = |why: &str| {
-        assert!(subscription.push(1, &pushed));
         assert!(!subscription.needs(1, 1));
         subscription.nacked(Nack {
             document_sha256: pushed.sha256.clone(),
@@ -215,6 +205,9 @@ async fn what_was_refused_for_want_of_room_is_sent_again_after_a_while_and_what_
         assert!(!subscription.tries_again(refused + wait), "once");
         assert!(subscription.needs(1, 1));
         assert_eq!(subscription.state().refused.unwrap().version, 1);
+        // Until the node has said something of it, it is not sent a third time.
+        assert!(subscription.push(1, &pushed));
+        assert!(!subscription.tries_again(refused + 2 * AGAIN_AFTER_MAX));
         wait = (wait * 2).min(AGAIN_AFTER_MAX);
     }
     assert_eq!(wait, AGAIN_AFTER_MAX);

@@ -16,7 +16,7 @@ use super::{Members, deed, no_random};
 use crate::acts::{By, Deed};
 use crate::clock;
 use crate::keys;
-use crate::limits::{BEARERS_MAX, BEARERS_OF_ONE_MAX, LOGIN_LIFE};
+use crate::limits::{BEARERS_MAX, BEARERS_OF_ONE_MAX, LOGIN_LIFE, TOKENS_OF_ONE_MAX};
 use crate::metrics;
 use crate::scan;
 use crate::trouble::Trouble;
@@ -176,10 +176,15 @@ impl Members {
                 "{BEARERS_MAX} logins and tokens are open; end some"
             )));
         }
-        if open.own >= BEARERS_OF_ONE_MAX {
-            let (_, oldest) = open.oldest_login.ok_or_else(|| {
-                Trouble::Conflict(format!("{BEARERS_OF_ONE_MAX} tokens are open; end some"))
-            })?;
+        // Tokens do not end by themselves: as many as there is room for would lock their owner out.
+        if kind == Kind::ApiToken && open.own_tokens >= TOKENS_OF_ONE_MAX {
+            return Err(Trouble::Conflict(format!(
+                "{TOKENS_OF_ONE_MAX} tokens are open; end some"
+            )));
+        }
+        if open.own_logins + open.own_tokens >= BEARERS_OF_ONE_MAX
+            && let Some((_, oldest)) = open.oldest_login
+        {
             self.store.commit(&Txn::new().delete(oldest)).await?;
         }
         let secret = Secret::fresh(kind, &SystemRandom::new()).map_err(no_random)?;
@@ -201,16 +206,19 @@ impl Members {
             let bearer: Bearer = keys::read(&entry.key, entry.value.as_bytes())?;
             if bearer.expires_unix_s() > now {
                 open.all += 1;
-                open.own += usize::from(bearer.user() == user);
-                if let Bearer::Login(login) = &bearer
-                    && login.user == *user
-                {
-                    let this = (login.created_unix_s, entry.key);
-                    open.oldest_login = match open.oldest_login.take() {
-                        Some(known) if known.0 <= this.0 => Some(known),
-                        _ => Some(this),
-                    };
+                if bearer.user() != user {
+                    continue;
                 }
+                let Bearer::Login(login) = &bearer else {
+                    open.own_tokens += 1;
+                    continue;
+                };
+                open.own_logins += 1;
+                let this = (login.created_unix_s, entry.key);
+                open.oldest_login = match open.oldest_login.take() {
+                    Some(known) if known.0 <= this.0 => Some(known),
+                    _ => Some(this),
+                };
             } else {
                 let gone = Txn::new()
                     .at(entry.key.clone(), entry.revision)
@@ -227,6 +235,7 @@ impl Members {
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
-    own: usize,
+    own_logins: usize,
+    own_tokens: usize,
     oldest_login: Option<(u64, Key)>,
 }

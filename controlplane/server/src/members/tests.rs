@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use adit_people::bearer::{Login, LoginKind};
 
 use super::*;
-use crate::limits::{BEARERS_MAX, BEARERS_OF_ONE_MAX, LOGIN_LIFE};
+use crate::limits::{BEARERS_MAX, BEARERS_OF_ONE_MAX, LOGIN_LIFE, TOKENS_OF_ONE_MAX};
 use crate::test_world::{by, empty_store, put_all};
 
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -109,8 +109,7 @@ async fn bearers_of_one_max_logins_are_open_and_with_one_more_the_oldest_ends() 
 }
 
 #[tokio::test]
-async fn bearers_of_one_max_tokens_may_be_made_and_one_more_is_refused_since_no_token_ends_by_itself()
- {
+async fn tokens_of_one_max_may_be_made_and_no_more_since_their_owner_would_be_locked_out() {
     let (_folder, members) = members().await;
     let ada = user(&members, "ada").await;
     let principal = ada.principal().unwrap();
@@ -121,12 +120,20 @@ async fn bearers_of_one_max_tokens_may_be_made_and_one_more_is_refused_since_no_
         };
         members.new_token(&by(), &principal, wish).await
     };
-    for _ in 0..BEARERS_OF_ONE_MAX {
+    for _ in 0..TOKENS_OF_ONE_MAX {
         make().await.unwrap();
     }
     let refused = make().await.unwrap_err();
     assert!(matches!(refused, Trouble::Conflict(_)), "{refused:?}");
-    // Others are not kept from it.
+    // A login is still to be had, and the next one takes its place.
+    let first = open(&members, &ada).await.unwrap();
+    let second = open(&members, &ada).await.unwrap();
+    members.known(&second).await.unwrap();
+    let refused = members.known(&first).await.unwrap_err();
+    assert!(
+        matches!(refused, Trouble::Unauthenticated(_)),
+        "{refused:?}"
+    );
     let grace = user(&members, "grace").await;
     open(&members, &grace).await.unwrap();
 }

@@ -182,12 +182,10 @@ where
     };
     tokio::pin!(connection);
     tokio::pin!(asking);
-    // The connection does the input and output; it may end before the answer has been taken.
+    // The connection does the input and output; it may end, even badly, before a whole answer has been taken. What it
+    // ended of reaches who asks as well.
     tokio::select! {
         answer = &mut asking => answer,
-        ended = &mut connection => match ended {
-            Ok(()) => asking.await,
-            Err(error) => Err(broken(&error)),
-        },
+        _ended = &mut connection => asking.await,
     }
 }

@@ -323,6 +323,18 @@ async fn an_answer_comes_within_keys_fetch_limit_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_whole_answer_counts_also_when_more_than_it_comes() {
+    let mut answer = whole(10);
+    answer.extend(b"HTTP/1.1 what is this\r\n\r\n");
+    let read = fetched(100, answer, Duration::ZERO).await;
+    assert!(matches!(read, Ok(10)), "{read:?}");
+    let mut cut = whole(10);
+    cut.pop();
+    let read = fetched(100, cut, Duration::ZERO).await;
+    assert!(matches!(read, Err(fetch::Failed::Line(_))), "{read:?}");
+}
+
+#[tokio::test]
 async fn an_answer_of_the_largest_size_is_read_and_one_more_byte_is_not() {
     for most in [DISCOVERY_BYTES_MAX, JWKS_BYTES_MAX] {
         let read = fetched(most, whole(most), Duration::ZERO).await;

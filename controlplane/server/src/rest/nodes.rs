@@ -1,6 +1,6 @@
 //! Nodes: invitations, who is there, what they run, and questions to one of them. Questions to all are `asked`'s.
 
-mod asked;
+pub(super) mod asked;
 
 use std::sync::Arc;
 

@@ -10,7 +10,9 @@ use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
+use super::nodes::asked::READERS;
 use super::*;
+use crate::limits::TRAFFIC_READERS_MAX;
 use crate::test_world::world;
 
 /// An administrator's way in.
@@ -239,4 +241,18 @@ async fn rules_that_wait_to_be_compiled_still_take_their_room() {
     assert!(wire::bytes_held() >= 4 * 1024 * 1024);
     drop(turns);
     assert_eq!(put.await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_people_ask_for_recorded_decisions_at_once_and_one_more_comes_back() {
+    let desk = Desk::open().await;
+    let path = "/api/v1/subaccounts/acme/traffic";
+    let others = u32::try_from(TRAFFIC_READERS_MAX - 1).unwrap();
+    let _others = READERS.try_acquire_many(others).unwrap();
+    assert_eq!(desk.ask("GET", path, "").await.0, 200);
+    let last = READERS.try_acquire().unwrap();
+    let (status, why) = desk.ask("GET", path, "").await;
+    assert_eq!(status, 503, "{why}");
+    drop(last);
+    assert_eq!(desk.ask("GET", path, "").await.0, 200);
 }

@@ -26,7 +26,7 @@ use crate::hub::Hub;
 use crate::keys;
 use crate::limits::{
     ASKED_NODES_MAX, TRAFFIC_ASKED_MAX, TRAFFIC_BYTES_MAX, TRAFFIC_LIMIT, TRAFFIC_READERS_MAX,
-    TRAFFIC_REQUESTS_MAX, TRAFFIC_RULES_MAX,
+    TRAFFIC_REQUESTS_MAX, TRAFFIC_RULES_MAX, WHY_ANSWER_BYTES_MAX, WHY_BYTES_MAX,
 };
 use crate::place::{NodeId, Place};
 use crate::rest::caller::Caller;
@@ -53,50 +53,71 @@ pub(super) async fn why(
         .connections(&keys::live_agents_of(&subaccount))
         .await?;
     let mut ids: Vec<NodeId> = live.into_keys().collect();
-    // Gateways carry requests of all subaccounts; who may ask them hears of this one only, by its id.
-    if visible(caller.principal(), Verb::NodesAsk) == Visible::All {
-        let prefix = keys::live_gateways();
-        ids.extend(parts.hub.connections(&prefix).await?.into_keys());
-    }
+    let gateways = parts.hub.connections(&keys::live_gateways()).await?;
+    ids.extend(gateways.into_keys());
     let unasked = at_most(&mut ids);
-    let asked = number(ids.len());
-    let mut asking_all = JoinSet::new();
-    for id in ids {
-        let (hub, request) = (Arc::clone(&parts.hub), request.clone());
-        asking_all.spawn(async move {
-            let mut ask = asking("GET", "/why", String::new());
-            ask.query = format!("id={request}");
-            let answer = hub.ask(&id, ask).await;
-            (id, answer)
-        });
+    let sees_all = visible(caller.principal(), Verb::NodesAsk) == Visible::All;
+    let of = (!sees_all).then_some(subaccount.as_str());
+    let mut found = known(&parts.hub, ids, &request, of).await?;
+    found.unasked = unasked;
+    if found.parts.is_empty() && found.silent.is_empty() {
+        return Err(Trouble::NotFound(format!(
+            "none of {} nodes knows of request {request}; they keep the last ones only",
+            found.asked
+        )));
     }
+    Ok(Json(found))
+}
+
+/// What these nodes know of a request. Gateways carry requests of all subaccounts: who may not hear of all is told what
+/// they know of a caller `of` one.
+async fn known(
+    hub: &Arc<Hub>,
+    ids: Vec<NodeId>,
+    request: &str,
+    of: Option<&str>,
+) -> Result<Why, Trouble> {
     let mut found = Why {
         parts: Vec::new(),
-        asked,
-        unasked,
+        asked: number(ids.len()),
+        unasked: 0,
         silent: Vec::new(),
     };
+    let mut asking_all = JoinSet::new();
+    for id in ids {
+        let (hub, query) = (Arc::clone(hub), format!("id={request}"));
+        asking_all.spawn(async move {
+            let mut ask = asking("GET", "/why", String::new());
+            ask.query = query;
+            let answer = hub.ask(&id, ask).await.ok();
+            // What is too long is not held until the others have answered.
+            let held = answer.filter(|answer| answer.body.len() <= WHY_ANSWER_BYTES_MAX);
+            (id, held)
+        });
+    }
+    let mut room = WHY_BYTES_MAX;
     while let Some(joined) = asking_all.join_next().await {
         let (id, answer) = joined.map_err(|error| Trouble::Internal(error.to_string()))?;
-        if answer.as_ref().is_ok_and(|answer| answer.status == 404) {
+        if answer.as_ref().is_some_and(|answer| answer.status == 404) {
             continue;
         }
-        match answer.and_then(value) {
-            Ok(answer) => found.parts.push(WhyPart {
-                node: id.to_string(),
-                answer,
-            }),
-            Err(_silent) => found.silent.push(id.to_string()),
+        let told = answer.and_then(|answer| {
+            room = room.checked_sub(answer.body.len())?;
+            value(answer).ok()
+        });
+        let Some(answer) = told else {
+            found.silent.push(id.to_string());
+            continue;
+        };
+        let is_theirs = |of| answer.get("subaccount").is_some_and(|name| name == of);
+        if id.subaccount().is_some() || of.is_none_or(is_theirs) {
+            let node = id.to_string();
+            found.parts.push(WhyPart { node, answer });
         }
     }
     found.parts.sort_by(|one, other| one.node.cmp(&other.node));
     found.silent.sort();
-    if found.parts.is_empty() && found.silent.is_empty() {
-        return Err(Trouble::NotFound(format!(
-            "none of {asked} nodes knows of request {request}; they keep the last ones only"
-        )));
-    }
-    Ok(Json(found))
+    Ok(found)
 }
 
 /// Which recorded decisions.
@@ -133,13 +154,7 @@ pub(super) async fn traffic(
     let since_unix_s = clock::unix_s().saturating_sub(days * 24 * 3600);
     let mut names = parts.register.agents_at(&place).await?;
     let unasked = at_most(&mut names);
-    let question = Arc::new(Question {
-        hub: Arc::clone(&parts.hub),
-        since_unix_ms: since_unix_s * 1000,
-        until: Instant::now() + TRAFFIC_LIMIT,
-        turns: Semaphore::new(TRAFFIC_ASKED_MAX),
-        tally: Mutex::new(Tally::new(TRAFFIC_REQUESTS_MAX, TRAFFIC_RULES_MAX)),
-    });
+    let question = Arc::new(Question::new(Arc::clone(&parts.hub), since_unix_s));
     let (mut agents, mut silent) = (Vec::new(), Vec::new());
     let mut asking_all = JoinSet::new();
     for name in names {
@@ -155,9 +170,7 @@ pub(super) async fn traffic(
     }
     agents.sort_by(|one, other| one.name.cmp(&other.name));
     silent.sort_by(|one, other| one.name.cmp(&other.name));
-    let empty = Tally::new(0, 0);
-    let tally = core::mem::replace(&mut *question.tally.lock(), empty);
-    let told = tally.finish(Level::All, TRAFFIC_BYTES_MAX);
+    let told = question.told();
     Ok(Json(Traffic {
         since_unix_s,
         agents,
@@ -180,6 +193,16 @@ struct Question {
 }
 
 impl Question {
+    fn new(hub: Arc<Hub>, since_unix_s: u64) -> Self {
+        Self {
+            hub,
+            since_unix_ms: since_unix_s.saturating_mul(1000),
+            until: Instant::now() + TRAFFIC_LIMIT,
+            turns: Semaphore::new(TRAFFIC_ASKED_MAX),
+            tally: Mutex::new(Tally::new(TRAFFIC_REQUESTS_MAX, TRAFFIC_RULES_MAX)),
+        }
+    }
+
     /// Asks an agent for one part after the other. Why it has told nothing, if so.
     async fn ask(&self, id: NodeId) -> Result<TrafficAgent, String> {
         let _turn = self
@@ -217,6 +240,12 @@ impl Question {
                 return Ok(agent.clone());
             }
         }
+    }
+
+    /// What all have told, within what an answer may be.
+    fn told(&self) -> adit_audit::Traffic {
+        let tally = core::mem::replace(&mut *self.tally.lock(), Tally::new(0, 0));
+        tally.finish(Level::All, TRAFFIC_BYTES_MAX)
     }
 
     async fn part(
@@ -310,22 +339,18 @@ const DAYS: u64 = 7;
 /// Between two tries to ask an agent that is busy.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 /// Who asks for recorded decisions at this moment.
-static READERS: Semaphore = Semaphore::const_new(TRAFFIC_READERS_MAX);
+pub(in crate::rest) static READERS: Semaphore = Semaphore::const_new(TRAFFIC_READERS_MAX);
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::hub::test_world::World;
+    use adit_proto::control::{Answer, Event};
+    use bytes::Bytes;
+    use serde_json::json;
+    use tokio::sync::mpsc;
 
-    fn question(hub: Arc<Hub>) -> Question {
-        Question {
-            hub,
-            since_unix_ms: 0,
-            until: Instant::now() + TRAFFIC_LIMIT,
-            turns: Semaphore::new(TRAFFIC_ASKED_MAX),
-            tally: Mutex::new(Tally::new(TRAFFIC_REQUESTS_MAX, TRAFFIC_RULES_MAX)),
-        }
-    }
+    use super::*;
+    use crate::hub::Subscription;
+    use crate::hub::test_world::{World, question as question_to};
 
     fn seen(path: usize) -> adit_audit::Seen {
         adit_audit::Seen {
@@ -344,10 +369,52 @@ mod tests {
         }
     }
 
+    /// What a node answers to the next question.
+    async fn answer(
+        (subscription, events): &mut (Arc<Subscription>, mpsc::Receiver<Bytes>),
+        status: u16,
+        body: String,
+    ) {
+        let asked = question_to(events).await;
+        assert!(subscription.answered(&asked.ask, Answer { status, body }));
+    }
+
+    fn of_length(bytes: usize) -> String {
+        let empty = json!({"words": ""}).to_string().len();
+        json!({"words": "w".repeat(bytes - empty)}).to_string()
+    }
+
+    #[tokio::test]
+    async fn so_much_of_one_answer_about_a_request_and_of_all_is_held_and_no_byte_more() {
+        let world = World::new(7).await;
+        let count = WHY_BYTES_MAX / WHY_ANSWER_BYTES_MAX + 1;
+        let mut agents = Vec::new();
+        for number in 0..count {
+            agents.push(world.subscribed(&format!("a-{number}")).await);
+        }
+        for (bytes, parts) in [
+            (WHY_ANSWER_BYTES_MAX + 1, 0),
+            (WHY_ANSWER_BYTES_MAX, count - 1),
+            (WHY_BYTES_MAX / count, count),
+        ] {
+            let hub = Arc::clone(world.hub());
+            let ids = agents.iter().map(|(agent, _)| agent.node.clone()).collect();
+            let asked = tokio::spawn(async move { known(&hub, ids, "1", None).await.unwrap() });
+            for agent in &mut agents {
+                answer(agent, 200, of_length(bytes)).await;
+            }
+            let found = asked.await.unwrap();
+            assert_eq!(
+                (found.parts.len(), found.silent.len()),
+                (parts, count - parts)
+            );
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn agents_are_asked_as_long_as_there_is_time_and_so_many_at_once() {
         let world = World::new(7).await;
-        let question = question(Arc::clone(world.hub()));
+        let question = Question::new(Arc::clone(world.hub()), 0);
         let id = agent_id("acme", "a-1").unwrap();
         tokio::time::advance(TRAFFIC_LIMIT - Duration::from_millis(1)).await;
         let asked = question.part(&id, None).await.unwrap_err();
@@ -355,22 +422,47 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1)).await;
         let late = question.part(&id, None).await.unwrap_err();
         assert_eq!(late, "there was no time left to ask it");
-        let turns: Vec<_> = (0..TRAFFIC_ASKED_MAX)
-            .map(|_| question.turns.try_acquire().unwrap())
-            .collect();
-        assert!(question.turns.try_acquire().is_err());
-        drop(turns);
-        let readers: Vec<_> = (0..TRAFFIC_READERS_MAX)
-            .map(|_| READERS.try_acquire().unwrap())
-            .collect();
-        assert!(READERS.try_acquire().is_err());
-        drop(readers);
+    }
+
+    #[tokio::test]
+    async fn so_many_agents_tell_of_their_records_at_once_and_one_more_waits_for_its_turn() {
+        let world = World::new(7).await;
+        let question = Arc::new(Question::new(Arc::clone(world.hub()), 0));
+        let mut asking_all = JoinSet::new();
+        let mut agents = Vec::new();
+        for number in 0..=TRAFFIC_ASKED_MAX {
+            let agent = world.subscribed(&format!("a-{number}")).await;
+            let (question, id) = (Arc::clone(&question), agent.0.node.clone());
+            asking_all.spawn(async move { question.ask(id).await });
+            agents.push(agent);
+        }
+        let (last, first) = agents.split_last_mut().unwrap();
+        let mut asked = Vec::new();
+        for (_, events) in &mut *first {
+            asked.push(question_to(events).await.ask);
+        }
+        while let Ok(frame) = last.1.try_recv() {
+            let event = Event::decode(&frame).unwrap();
+            assert!(
+                !matches!(event, Some((Some(Event::Ask(_)), _))),
+                "it was asked too"
+            );
+        }
+        // The first one is not understood, and so is done.
+        let unclear = Answer {
+            status: 200,
+            body: "?".to_owned(),
+        };
+        assert!(first[0].0.answered(&asked[0], unclear));
+        let silent = asking_all.join_next().await.unwrap().unwrap().unwrap_err();
+        assert!(silent.starts_with("its answer"), "{silent}");
+        question_to(&mut last.1).await;
     }
 
     #[tokio::test]
     async fn so_much_is_held_and_told_and_the_rest_by_rule() {
         let world = World::new(7).await;
-        let question = question(Arc::clone(world.hub()));
+        let question = Question::new(Arc::clone(world.hub()), 0);
         let mut tally = question.tally.lock();
         (0..=TRAFFIC_REQUESTS_MAX).for_each(|path| tally.seen(seen(path)));
         for rule in 1..=TRAFFIC_RULES_MAX {
@@ -378,8 +470,8 @@ mod tests {
             one.asked.ground = format!("/{rule}");
             tally.seen(one);
         }
-        let empty = Tally::new(0, 0);
-        let told = core::mem::replace(&mut *tally, empty).finish(Level::All, TRAFFIC_BYTES_MAX);
+        drop(tally);
+        let told = question.told();
         let by_rule: u64 = told.rules.iter().map(|rule| rule.count).sum();
         let all = TRAFFIC_REQUESTS_MAX + 1 + TRAFFIC_RULES_MAX;
         assert!(
