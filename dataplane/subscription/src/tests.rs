@@ -5,6 +5,7 @@
 )]
 
 mod authority;
+mod distrust;
 mod enrolling;
 mod limits;
 mod renewing;

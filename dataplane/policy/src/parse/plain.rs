@@ -229,6 +229,9 @@ mod tests {
             ("name = \"erp\"", "name = \"e\trp\""),
             ("name = \"erp\"", "name = \"e\u{1}rp\""),
             ("name = \"erp\"", "name = \"e\"rp\""),
+            // Where any text may stand, too.
+            ("\u{e4}, \u{20ac}", "\u{e4}\", \u{20ac}"),
+            ("\u{e4}, \u{20ac}", "\u{e4}\u{7f}"),
             ("# rules", "# \u{7f}rules"),
             ("upgrade = true", "upgrade = \"true\""),
             ("upgrade = true", "upgrade = yes"),
