@@ -38,10 +38,10 @@ pub fn hits(rules: &Table, ledger: &Ledger) -> Hits {
     let mut hits = Hits::default();
     for (asked, count) in ledger.granted() {
         let Some(request) = asked.request(asked.upgrade) else {
-            hits.unjudged += count;
+            hits.unjudged = hits.unjudged.saturating_add(count);
             continue;
         };
-        hits.judged += count;
+        hits.judged = hits.judged.saturating_add(count);
         let Err(denial) = rules.decide(&request.as_request()) else {
             continue;
         };
@@ -54,8 +54,9 @@ pub fn hits(rules: &Table, ledger: &Ledger) -> Hits {
             reason: denial.reason().word().to_owned(),
         });
     }
-    let folded: u64 = ledger.folded().map(|(_, count)| count).sum();
-    hits.unjudged += folded;
+    for (_, count) in ledger.folded() {
+        hits.unjudged = hits.unjudged.saturating_add(count);
+    }
     let order = |hit: &Hit| {
         (
             hit.subaccount.clone(),

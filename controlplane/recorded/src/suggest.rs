@@ -55,17 +55,19 @@ pub fn suggest(old: &Table, ledger: &Ledger) -> Suggestion {
         mistakes: Vec::new(),
     };
     for (asked, count) in ledger.granted() {
-        match uses.take(asked, count) {
-            Taken::Covered => suggestion.covered += count,
-            Taken::Whole => suggestion.kept_whole += count,
-            Taken::Nothing => suggestion.no_longer_granted += count,
-        }
+        let sum = match uses.take(asked, count) {
+            Taken::Covered => &mut suggestion.covered,
+            Taken::Whole => &mut suggestion.kept_whole,
+            Taken::Nothing => &mut suggestion.no_longer_granted,
+        };
+        *sum = sum.saturating_add(count);
     }
     for (folded, count) in ledger.folded() {
-        match uses.take_folded(folded, count) {
-            Taken::Nothing => suggestion.no_longer_granted += count,
-            Taken::Covered | Taken::Whole => suggestion.kept_whole += count,
-        }
+        let sum = match uses.take_folded(folded, count) {
+            Taken::Nothing => &mut suggestion.no_longer_granted,
+            Taken::Covered | Taken::Whole => &mut suggestion.kept_whole,
+        };
+        *sum = sum.saturating_add(count);
     }
     suggestion.rules = uses.rules();
     (suggestion.unused, suggestion.used) = uses.unused();
@@ -114,7 +116,7 @@ impl<'t> Uses<'t> {
             {
                 let needed = self.resources.entry(resource).or_default();
                 needed.path(path, method, system.encoded_slash);
-                needed.count += count;
+                needed.count = needed.count.saturating_add(count);
             }
             taken = Taken::Covered;
         }
@@ -150,7 +152,7 @@ impl<'t> Uses<'t> {
                     self.systems.entry(*system).or_default().insert(port);
                     let needed = self.resources.entry(resource).or_default();
                     needed.all(method);
-                    needed.count += count;
+                    needed.count = needed.count.saturating_add(count);
                     taken = Taken::Whole;
                 }
             }

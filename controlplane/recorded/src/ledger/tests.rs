@@ -123,6 +123,44 @@ fn what_a_node_counted_is_held_like_its_lines() {
 }
 
 #[test]
+fn an_agent_that_counts_more_than_there_can_be_breaks_no_sum() {
+    let rules = "[[system]]\nvirtual = \"erp:80\"\nprotocol = \"http\"\ninternal = \"http://10.1.2.3:80\"\n\
+                 [[system.resource]]\npath = \"/a\"\nscope = \"subtree\"\n";
+    let rules = adit_policy::parse("rules.toml", rules).unwrap();
+    let table = adit_policy::Table::compile(&rules).unwrap();
+    let mut ledger = Ledger::new(Callers::Apart);
+    // Twice of what is judged, of what is too long to be, and of what is known by its rule only.
+    for path in ["/a/1", "/a/2", "/a... (9000 bytes)", "/a/b... (9000 bytes)"] {
+        let asked = adit_audit::Asked {
+            caller: "shop".to_owned(),
+            system: "erp:80".to_owned(),
+            method: Some("GET".to_owned()),
+            path: Some(path.to_owned()),
+            upgrade: false,
+            granted: true,
+            ground: "/a".to_owned(),
+        };
+        let seen = Seen {
+            asked,
+            count: u64::MAX,
+            last_unix_ms: u64::MAX,
+        };
+        ledger.seen("acme", &seen);
+        ledger.rule(&SeenRule {
+            system: "erp:80".to_owned(),
+            method: Some("GET".to_owned()),
+            rule: path.to_owned(),
+            count: u64::MAX,
+        });
+    }
+    let hits = crate::hits(&table, &ledger);
+    assert_eq!((hits.judged, hits.unjudged), (u64::MAX, u64::MAX));
+    let made = crate::suggest(&table, &ledger);
+    assert_eq!((made.covered, made.kept_whole), (u64::MAX, u64::MAX));
+    assert_eq!(made.no_longer_granted, u64::MAX);
+}
+
+#[test]
 fn a_request_that_asked_for_an_upgrade_is_judged_as_one() {
     let rules = "[[system]]\nvirtual = \"erp:80\"\nprotocol = \"http\"\ninternal = \"http://10.1.2.3:80\"\n\
                  [[system.resource]]\npath = \"/a\"\n";
