@@ -131,8 +131,7 @@ fn table<'a>(acts: impl Iterator<Item = &'a Act>) -> Table {
 
 fn one(act: &Act, output: Output) {
     if output.is_json() {
-        let line = format!("{}\n", json!(act));
-        output.raw(line.as_bytes());
+        output.json_line(&json!(act));
     } else {
         output.line(cells(act).join("  "));
     }

@@ -4,7 +4,7 @@
 //! words, no control character of it reaches a terminal.
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use serde_json::Value;
 
@@ -42,9 +42,20 @@ impl Output {
         }
     }
 
-    /// Bytes as they are, for scripts and tokens.
+    /// One of many results as JSON, on a line of its own.
+    pub(crate) fn json_line(self, value: &Value) {
+        let _ = writeln!(io::stdout(), "{}", ascii_controls(&value.to_string()));
+    }
+
+    /// Bytes as they are, for scripts and files. A terminal is shown them without what would be an order to it: rules are
+    /// often somebody else's.
     pub(crate) fn raw(self, bytes: &[u8]) {
-        let _ = io::stdout().write_all(bytes);
+        let mut out = io::stdout();
+        let _ = if out.is_terminal() {
+            out.write_all(shown(bytes).as_bytes())
+        } else {
+            out.write_all(bytes)
+        };
     }
 
     /// A hint on standard error, so that it never mixes with a result.
@@ -56,6 +67,10 @@ impl Output {
 /// A reader that has gone away (`adit ... | head -1`) has seen enough; that is no failure of ours.
 fn print(text: impl fmt::Display) {
     let _ = writeln!(io::stdout(), "{}", plain_lines(&text.to_string()));
+}
+
+fn shown(bytes: &[u8]) -> String {
+    plain_lines(&String::from_utf8_lossy(bytes))
 }
 
 /// JSON in which every control character is escaped, not only those that JSON itself does not allow.
@@ -250,9 +265,21 @@ mod tests {
     #[test]
     fn json_says_the_same_without_a_control_character() {
         let value = json!({"peer": "a\u{1b}\u{7f}\u{9b}2J\n"});
-        let text = ascii_controls(&format!("{value:#}"));
-        assert!(!text.contains(|char: char| char.is_control() && char != '\n'));
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        for text in [format!("{value:#}"), value.to_string()] {
+            let text = ascii_controls(&text);
+            assert!(!text.contains(|char: char| char.is_control() && char != '\n'));
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn rules_of_somebody_else_are_no_orders_to_a_terminal() {
+        let rules = "# a\u{9b}2J\u{1b}]0;b\u{7}\n[[system]]\n\tname = \"\u{e4}\"\n";
+        assert_eq!(
+            shown(rules.as_bytes()),
+            "# a 2J ]0;b \n[[system]]\n\tname = \"\u{e4}\"\n"
+        );
+        assert_eq!(shown(b"\xff\x9b"), "\u{fffd}\u{fffd}");
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub const INVITATIONS_MAX: usize = 1000;
 /// Invitations of one subaccount, and of the gateways, at one time. 200: no subaccount keeps another from inviting.
 pub const INVITATIONS_HERE_MAX: usize = 200;
 
+/// How often a node that has as many certificates as count at one time gets another one while a certificate lives: 24,
+/// twelve times what it needs. Each drops one, which all nodes keep in mind, 40 bytes, until it ends; what they can keep in
+/// mind is 26,000, and nobody fills that alone.
+pub const RENEWALS_PER_LIFE: u64 = 24;
+
 /// Logins and tokens of one user at one time. 100. Beyond, the oldest login ends: nobody keeps another from logging in.
 pub const BEARERS_OF_ONE_MAX: usize = 100;
 

@@ -16,7 +16,7 @@ use crate::acts::{Acts, By, Deed};
 use crate::clock;
 use crate::keys;
 use crate::life::Life;
-use crate::limits::{COMMIT_TRIES, PAGE_ITEMS_MAX};
+use crate::limits::{COMMIT_TRIES, PAGE_ITEMS_MAX, RENEWALS_PER_LIFE};
 use crate::place::{NodeId, Place};
 use crate::scan;
 use crate::trouble::Trouble;
@@ -177,6 +177,9 @@ impl Register {
                 .retain(|known| known.until_unix_s + self.policy.renew_expired_s > now);
             // Bounded, if somebody renews without end: the oldest no longer counts then. Not the one that asks.
             let mut dropped = Vec::new();
+            if enrolment.certificates.len() >= CERTIFICATES_MAX {
+                self.may_drop(&enrolment, now)?;
+            }
             while enrolment.certificates.len() >= CERTIFICATES_MAX {
                 let oldest = enrolment
                     .certificates
@@ -201,6 +204,22 @@ impl Register {
                 Err(error) => tries.again(error)?,
             }
         }
+    }
+
+    /// Whether a node that has as many certificates as count at one time may have another one already: what is dropped
+    /// for it all nodes hear of, and keep in mind until it ends.
+    fn may_drop(&self, enrolment: &Enrolment, now: u64) -> Result<(), Trouble> {
+        let life_s = self.policy.life_s;
+        let newest = enrolment.certificates.last();
+        let left = newest.map_or(0, |newest| newest.until_unix_s.saturating_sub(now));
+        let rested = life_s - life_s / RENEWALS_PER_LIFE;
+        // One that has longer than that is of other settings.
+        if left > rested && left <= life_s {
+            return Err(Trouble::Throttled {
+                retry_after_s: left - rested,
+            });
+        }
+        Ok(())
     }
 
     /// Gives a node whose certificate has ended the next one, if that is allowed here.

@@ -251,7 +251,26 @@ mod tests {
         one.tell(turn, &[]).await.unwrap();
         store.revoke(turn.lease).await.unwrap();
         assert!(one.tell(turn, &[]).await.is_err());
-        assert!(two.take_turn().await.unwrap().is_some());
+        let next = two.take_turn().await.unwrap().unwrap();
+        // Whoever had it before takes no other one back, and says nothing of how it goes: by its own lease, which may
+        // live on, as little as by the turn.
+        let lease = store.grant(SENDER_TTL).await.unwrap();
+        let late = Turn { lease, ..turn };
+        assert!(one.tell(late, &[]).await.is_err());
+        two.tell(next, &[]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_is_told_of_again_and_again_does_not_end() {
+        let (_folder, store) = empty_store().await;
+        let (one, two) = (sender(&store, "cp-1"), sender(&store, "cp-2"));
+        let turn = one.take_turn().await.unwrap().unwrap();
+        tokio::time::pause();
+        for _ in 0..6 {
+            tokio::time::advance(SENDER_TTL / 2).await;
+            one.tell(turn, &[]).await.unwrap();
+        }
+        assert!(two.take_turn().await.unwrap().is_none());
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -337,7 +337,8 @@ pub(super) fn value(plan: &Plan, old: &Rules, new: &Rules) -> Result<Value, Fail
 /// Who would have been hit, for people.
 fn hits_text(hits: &Hits, evidence: &Evidence) -> String {
     let mut text = format!("\n\n{}", evidence.told);
-    let count: u64 = hits.list.iter().map(|hit| hit.count).sum();
+    let counts = hits.list.iter().map(|hit| hit.count);
+    let count = counts.fold(0, u64::saturating_add);
     if hits.list.is_empty() {
         text.push_str(&format!(
             "\nnone of {} recorded grants would have been denied",

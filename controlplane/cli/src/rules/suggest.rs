@@ -122,7 +122,7 @@ fn text(
         evidence.told,
         count(number(made.rules.systems.len()), "system"),
         count(number(resources), "resource"),
-        made.covered + made.kept_whole,
+        made.covered.saturating_add(made.kept_whole),
         count(number(made.unused.len()), "rule"),
     );
     if let Some(out) = &args.out {

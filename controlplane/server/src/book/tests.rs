@@ -68,3 +68,90 @@ async fn compilers_max_rule_sets_are_compiled_at_one_time_and_one_more_waits() {
     let done = timeout(soon, waiting).await.unwrap();
     assert_eq!(done.unwrap().version, 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_read_something_else_changes_nothing_and_a_trial_is_ended_first() {
+    let (_folder, parts) = world().await;
+    let book = &parts.book;
+    let place = Place::new("acme", "").unwrap();
+    apply(book, &place, 1).await.unwrap();
+    let old = Base::Revision(book.current(&place).await.unwrap().unwrap().revision);
+    apply(book, &place, 2).await.unwrap();
+    for base in [old, Base::Nothing] {
+        let stale = book.apply(&by(), &place, base, wish(3)).await;
+        assert!(matches!(stale, Err(Trouble::Stale(_))), "{stale:?}");
+        let stale = book.roll_back(&by(), &place, base, 1, String::new()).await;
+        assert!(matches!(stale, Err(Trouble::Stale(_))), "{stale:?}");
+    }
+    let now = async || Base::Revision(book.current(&place).await.unwrap().unwrap().revision);
+    let trial = Wish {
+        canary: Some(vec!["a-1".to_owned()]),
+        ..wish(3)
+    };
+    book.apply(&by(), &place, now().await, trial).await.unwrap();
+    let busy = apply(book, &place, 4).await;
+    assert!(matches!(busy, Err(Trouble::Conflict(_))), "{busy:?}");
+    let base = now().await;
+    let busy = book.roll_back(&by(), &place, base, 1, String::new()).await;
+    assert!(matches!(busy, Err(Trouble::Conflict(_))), "{busy:?}");
+    for base in [old, Base::Nothing] {
+        let stale = book.promote(&by(), &place, base).await;
+        assert!(matches!(stale, Err(Trouble::Stale(_))), "{stale:?}");
+        let stale = book.abandon(&by(), &place, base).await;
+        assert!(matches!(stale, Err(Trouble::Stale(_))), "{stale:?}");
+    }
+    // Those of the trial have it, the others what was in force.
+    let head = book.current(&place).await.unwrap().unwrap().head;
+    assert_eq!((head.wanted("a-1"), head.wanted("a-2")), (Some(3), Some(2)));
+    let first = Head { version: 0, ..head };
+    assert_eq!((first.wanted("a-1"), first.wanted("a-2")), (Some(3), None));
+    book.promote(&by(), &place, now().await).await.unwrap();
+    let head = book.current(&place).await.unwrap().unwrap().head;
+    assert_eq!((head.wanted("a-1"), head.wanted("a-2")), (Some(3), Some(3)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_counts_as_the_version_and_for_the_place_that_were_signed_and_under_the_present_key()
+ {
+    let (_folder, parts) = world().await;
+    let book = &parts.book;
+    let (here, there) = (
+        Place::new("acme", "").unwrap(),
+        Place::new("acme", "plant").unwrap(),
+    );
+    apply(book, &here, 1).await.unwrap();
+    apply(book, &here, 2).await.unwrap();
+    apply(book, &there, 1).await.unwrap();
+    let first = book.document(&here, 1).await.unwrap();
+    for (place, version) in [(&here, 2), (&there, 1)] {
+        let key = keys::document(place, version);
+        let txn = Txn::new().put(key, first.to_vec());
+        parts.store.commit(&txn).await.unwrap();
+        let damaged = book.signed(place, version).await;
+        assert!(
+            matches!(
+                damaged,
+                Err(Trouble::Store(adit_store::Error::Corrupt { .. }))
+            ),
+            "{damaged:?}"
+        );
+    }
+    book.signed(&here, 1).await.unwrap();
+
+    // What was signed a moment before another key signs is not stored.
+    let stamp = Stamp {
+        epoch: parts.life.epoch(),
+        version: 3,
+    };
+    let (_, signed) = parts.life.sign(&here.audience(), stamp, 0, "", Txn::new());
+    let step = adit_api::AuthorityStep::Begin;
+    let stale = parts.life.roll(&by(), Revision::ZERO, step).await;
+    assert!(matches!(stale, Err(Trouble::Stale(_))), "{stale:?}");
+    let base = parts.life.shown().await.unwrap().1;
+    parts.life.roll(&by(), base, step).await.unwrap();
+    let late = parts.store.commit(&signed).await;
+    assert!(
+        matches!(&late, Err(adit_store::Error::Conflict { key, .. }) if *key == keys::authority()),
+        "{late:?}"
+    );
+}

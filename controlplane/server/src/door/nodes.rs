@@ -226,3 +226,27 @@ impl http_body::Body for Events {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::test_world::{World, hello};
+
+    #[tokio::test]
+    async fn a_word_counts_under_the_name_of_a_line_and_by_the_certificate_that_it_rests_on() {
+        let world = World::new(1).await;
+        let peer = world.agent("berlin-1").await;
+        let other = world.agent("berlin-2").await;
+        let line = world.subscribe(peer.clone(), hello("a 1")).await;
+        let (line, _events) = line.unwrap();
+        let is_found = |peer: &Peer, name: &str| subscription(&world.parts, peer, name).is_ok();
+        assert!(is_found(&peer, &line.id));
+        assert!(!is_found(&peer, "another"));
+        assert!(!is_found(&other, &line.id));
+        let renewed = Peer {
+            serial: "77".to_owned(),
+            ..peer
+        };
+        assert!(!is_found(&renewed, &line.id));
+    }
+}

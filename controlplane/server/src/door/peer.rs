@@ -60,7 +60,44 @@ fn node(spiffe_id: &str) -> Option<NodeId> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_certificate_counts_until_its_last_second_also_on_a_line_that_is_older() {
+        let (_folder, parts) = crate::test_world::world().await;
+        let key = rcgen::KeyPair::generate().unwrap();
+        let csr = rcgen::CertificateParams::default()
+            .serialize_request(&key)
+            .unwrap();
+        let id = NodeId::agent("acme", "b-1").unwrap();
+        let issued = parts.life.issue(&csr.pem().unwrap(), &id, 100).unwrap();
+        let leaf = CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap();
+        let leaf = Arc::new(leaf);
+        let peer = async |leaf: Option<&Arc<CertificateDer<'static>>>| {
+            let mut request = axum::http::Request::new(());
+            request.extensions_mut().insert(Connection {
+                source: ([127, 0, 0, 1], 1).into(),
+                leaf: leaf.cloned(),
+            });
+            let (mut head, ()) = request.into_parts();
+            Peer::from_request_parts(&mut head, &()).await
+        };
+        clock::stop_at(issued.not_after_unix_s);
+        let found = peer(Some(&leaf)).await.unwrap();
+        assert_eq!((found.id, found.serial), (id, issued.serial));
+        assert!(matches!(peer(None).await, Err(Trouble::Unauthenticated(_))));
+        clock::stop_at(issued.not_after_unix_s + 1);
+        let ended = peer(Some(&leaf)).await;
+        assert!(
+            matches!(ended, Err(Trouble::Unauthenticated(_))),
+            "{ended:?}"
+        );
+    }
 
     #[test]
     fn only_agents_and_gateways_are_nodes() {

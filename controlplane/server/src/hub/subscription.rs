@@ -279,6 +279,6 @@ fn running(in_force: &adit_proto::control::InForce) -> Running {
     Running {
         epoch: in_force.epoch,
         version: in_force.version,
-        sha256: in_force.sha256.clone(),
+        sha256: line(in_force.sha256.clone()),
     }
 }

@@ -12,6 +12,8 @@ use super::*;
 use crate::limits::{BEARERS_MAX, BEARERS_OF_ONE_MAX, LOGIN_LIFE, TOKENS_OF_ONE_MAX};
 use crate::test_world::{by, empty_store, put_all};
 
+mod scopes;
+
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// When these tests take place, in unix seconds.
 const TODAY: u64 = 1_900_000_000;

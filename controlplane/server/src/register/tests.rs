@@ -15,7 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::*;
-use crate::limits::{INVITATION_LIFE, INVITATIONS_HERE_MAX, INVITATIONS_MAX};
+use crate::limits::{INVITATION_LIFE, INVITATIONS_HERE_MAX, INVITATIONS_MAX, RENEWALS_PER_LIFE};
 use crate::test_world::{by, put_all};
 
 async fn register(folder: &std::path::Path, renew_expired_s: u64) -> Register {
@@ -177,6 +177,210 @@ async fn an_invitation_can_be_used_until_invitation_life_is_over_and_not_a_secon
     );
     clock::stop_at(begun + INVITATION_LIFE.as_secs() - 1);
     register.enrol(&wish, "").await.unwrap();
+}
+
+/// An agent that has enrolled: who it is, and the serial number of its certificate.
+async fn enrolled(register: &Register, name: &str) -> (NodeId, String) {
+    let id = NodeId::agent("acme", name).unwrap();
+    let wish = Invite {
+        name: name.to_owned(),
+        location: String::new(),
+    };
+    let token = register.invite(&by(), &id, &wish).await.unwrap().token;
+    let wish = Enrol {
+        token,
+        csr: request().1,
+        software: String::new(),
+    };
+    register.enrol(&wish, "").await.unwrap();
+    let serial = register.get(&id).await.unwrap().0.certificate.serial;
+    (id, serial)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_renews_without_end_drops_the_oldest_which_all_hear_of_and_waits_before() {
+    const PAUSE_S: u64 = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let mut register = register(folder.path(), 0).await;
+    register.policy.life_s = PAUSE_S * RENEWALS_PER_LIFE;
+    let begun = clock::unix_s();
+    clock::stop_at(begun);
+    let (id, serial) = enrolled(&register, "a-1").await;
+    for _ in 1..CERTIFICATES_MAX {
+        register
+            .renew(&id, &serial, &request().1, "")
+            .await
+            .unwrap();
+    }
+    let known = register.enrolment(&id).await.unwrap().0.certificates;
+    clock::stop_at(begun + PAUSE_S - 1);
+    let refused = register.renew(&id, &serial, &request().1, "").await;
+    assert!(
+        matches!(refused, Err(Trouble::Throttled { retry_after_s: 1 })),
+        "{refused:?}"
+    );
+    assert_eq!(register.trust().await.unwrap().revoked, [""; 0]);
+    clock::stop_at(begun + PAUSE_S);
+    register
+        .renew(&id, &serial, &request().1, "")
+        .await
+        .unwrap();
+    // Not the one that asks, but the oldest of the others.
+    let dropped = &known[1].serial;
+    assert_eq!(&register.trust().await.unwrap().revoked, &[dropped.clone()]);
+    let refused = register.admit(&id, dropped).await;
+    assert!(matches!(refused, Err(Trouble::Denied(_))), "{refused:?}");
+    let now = register.admit(&id, &serial).await.unwrap().certificates;
+    assert_eq!(now.len(), CERTIFICATES_MAX);
+    // What was made for longer, before the settings were changed, keeps nobody waiting.
+    register.policy.life_s /= 2;
+    register
+        .renew(&id, &serial, &request().1, "")
+        .await
+        .unwrap();
+    // Another node may renew all the while.
+    let (other, its) = enrolled(&register, "a-2").await;
+    register
+        .renew(&other, &its, &request().1, "")
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s06_an_invitation_is_used_once_or_taken_back_where_it_belongs_or_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let register = register(folder.path(), 0).await;
+    clock::stop_at(clock::unix_s());
+    let id = NodeId::agent("acme", "a-1").unwrap();
+    let invite = async || {
+        let wish = Invite {
+            name: "a-1".to_owned(),
+            location: String::new(),
+        };
+        register.invite(&by(), &id, &wish).await.unwrap().token
+    };
+    let enrol = async |token: &str| {
+        let wish = Enrol {
+            token: token.to_owned(),
+            csr: request().1,
+            software: String::new(),
+        };
+        register.enrol(&wish, "").await
+    };
+    let open = async || register.invitations(|_| true).await.unwrap();
+    let used = invite().await;
+    enrol(&used).await.unwrap();
+    let first = register.get(&id).await.unwrap().0.certificate.serial;
+    let again = enrol(&used).await;
+    assert!(
+        matches!(again, Err(Trouble::Unauthenticated(_))),
+        "{again:?}"
+    );
+
+    let token = invite().await;
+    let known = open().await;
+    assert_eq!(known.len(), 1);
+    let others = |id: &NodeId| id.subaccount() == Some("other");
+    let elsewhere = register.take_back(&by(), &known[0].id, others).await;
+    assert!(
+        matches!(elsewhere, Err(Trouble::NotFound(_))),
+        "{elsewhere:?}"
+    );
+    register
+        .take_back(&by(), &known[0].id, |_| true)
+        .await
+        .unwrap();
+    assert!(open().await.is_empty());
+    let gone = enrol(&token).await;
+    assert!(matches!(gone, Err(Trouble::Unauthenticated(_))), "{gone:?}");
+
+    // Whoever gets the name ends what had it before, here and at the peers.
+    let token = invite().await;
+    let told = register.trust().await.unwrap().version;
+    enrol(&token).await.unwrap();
+    let trust = register.trust().await.unwrap();
+    assert_eq!(trust.revoked, [first.clone()]);
+    assert!(trust.version > told);
+    let refused = register.admit(&id, &first).await;
+    assert!(matches!(refused, Err(Trouble::Denied(_))), "{refused:?}");
+
+    invite().await;
+    clock::stop_at(clock::unix_s() + INVITATION_LIFE.as_secs());
+    assert!(open().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_node_is_told_of_to_all_its_peers_is_no_agent_of_its_place_and_may_be_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut register = register(folder.path(), 0).await;
+    register.policy.life_s = 1000;
+    let begun = clock::unix_s();
+    clock::stop_at(begun);
+    let (id, serial) = enrolled(&register, "a-1").await;
+    enrolled(&register, "a-2").await;
+    let place = |location: &str| Place::new("acme", location).unwrap();
+    assert_eq!(
+        register.agents_at(&place("")).await.unwrap(),
+        ["a-1", "a-2"]
+    );
+    assert_eq!(register.agents_at(&place("plant")).await.unwrap(), [""; 0]);
+    // The next one is due at half of the life, while the one before still counts.
+    let renewed = register
+        .renew(&id, &serial, &request().1, "")
+        .await
+        .unwrap();
+    assert_eq!(renewed.renew_unix_s, begun + 500);
+    let next = register.get(&id).await.unwrap().0.certificate.serial;
+    let too_early = register.remove(&by(), &id).await;
+    assert!(
+        matches!(too_early, Err(Trouble::Conflict(_))),
+        "{too_early:?}"
+    );
+
+    let told = register.trust().await.unwrap().version;
+    register.revoke(&by(), &id).await.unwrap();
+    let trust = register.trust().await.unwrap();
+    let mut both = [serial.clone(), next.clone()];
+    both.sort();
+    assert_eq!(trust.revoked, both);
+    assert!(trust.version > told);
+    for serial in &both {
+        let refused = register.admit(&id, serial).await;
+        assert!(matches!(refused, Err(Trouble::Denied(_))), "{refused:?}");
+        let refused = register.renew(&id, serial, &request().1, "").await;
+        assert!(matches!(refused, Err(Trouble::Denied(_))), "{refused:?}");
+    }
+    assert_eq!(register.agents_at(&place("")).await.unwrap(), ["a-2"]);
+    register.remove(&by(), &id).await.unwrap();
+    // For an hour after their end nodes whose clocks are late hear of them.
+    clock::stop_at(begun + 1000 + 3599);
+    assert_eq!(register.trust().await.unwrap().revoked, both);
+    clock::stop_at(begun + 1000 + 3600);
+    assert_eq!(register.trust().await.unwrap().revoked, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_that_have_ended_and_cannot_be_renewed_are_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut register = register(folder.path(), 0).await;
+    register.policy.life_s = 1000;
+    let begun = clock::unix_s();
+    clock::stop_at(begun);
+    let (id, first) = enrolled(&register, "a-1").await;
+    clock::stop_at(begun + 500);
+    register.renew(&id, &first, &request().1, "").await.unwrap();
+    let second = register.get(&id).await.unwrap().0.certificate.serial;
+    clock::stop_at(begun + 1000);
+    register
+        .renew(&id, &second, &request().1, "")
+        .await
+        .unwrap();
+    let known = register.admit(&id, &second).await.unwrap().certificates;
+    assert!(known.iter().all(|certificate| certificate.serial != first));
+    let refused = register.admit(&id, &first).await;
+    assert!(matches!(refused, Err(Trouble::Denied(_))), "{refused:?}");
+    // What has ended by itself nobody needs to hear of.
+    assert_eq!(register.trust().await.unwrap().revoked, [""; 0]);
 }
 
 #[test]

@@ -64,3 +64,51 @@ impl<S: Sync> FromRequestParts<S> for Condition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(fields: &[(&str, &str)]) -> Result<Base, Trouble> {
+        let mut request = axum::http::Request::builder();
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        let read = Condition::from_request_parts(&mut head, &()).await;
+        read.map(|condition| condition.0)
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_without_a_word_of_what_was_read() {
+        let base = Base::Revision(Revision::new(7));
+        assert_eq!(read(&[("if-match", "\"7\"")]).await.unwrap(), base);
+        assert_eq!(
+            read(&[("if-none-match", "*")]).await.unwrap(),
+            Base::Nothing
+        );
+        let none = read(&[]).await;
+        assert!(matches!(none, Err(Trouble::ConditionMissing)), "{none:?}");
+        for tag in [
+            "7",
+            "*",
+            "W/\"7\"",
+            "\"\"",
+            "\"-7\"",
+            "\"7\", \"8\"",
+            "\"99999999999999999999\"",
+        ] {
+            let other = read(&[("if-match", tag)]).await;
+            assert!(matches!(other, Err(Trouble::Stale(_))), "{tag}: {other:?}");
+        }
+        for fields in [
+            &[("if-none-match", "\"7\"")][..],
+            &[("if-match", "\"7\""), ("if-none-match", "*")],
+        ] {
+            let both = read(fields).await;
+            assert!(matches!(both, Err(Trouble::Invalid(_))), "{both:?}");
+        }
+        let nothing = Condition(Base::Nothing).revision();
+        assert!(matches!(nothing, Err(Trouble::Stale(_))), "{nothing:?}");
+    }
+}

@@ -441,6 +441,7 @@ fn question(request: &str) -> Result<String, Trouble> {
 fn value(answer: Answer) -> Result<Value, Trouble> {
     if answer.status != 200 {
         let first = answer.body.lines().next().unwrap_or_default();
+        let first: String = first.chars().take(200).collect();
         return Err(Trouble::Conflict(format!(
             "the node says {}: {first}",
             answer.status

@@ -12,8 +12,9 @@ use hyper_util::service::TowerToHyperService;
 
 use super::nodes::asked::READERS;
 use super::*;
+use crate::keys;
 use crate::limits::TRAFFIC_READERS_MAX;
-use crate::test_world::world;
+use crate::test_world::{put_all, world};
 
 /// An administrator's way in.
 struct Desk {
@@ -76,7 +77,8 @@ impl Desk {
         let kind = answer.headers().get(CONTENT_TYPE);
         let kind = kind.map_or("", |kind| kind.to_str().unwrap()).to_owned();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
-        (status, kind, String::from_utf8(body.to_vec()).unwrap())
+        // A backup is no text.
+        (status, kind, String::from_utf8_lossy(&body).into_owned())
     }
 }
 
@@ -255,4 +257,64 @@ async fn so_many_people_ask_for_recorded_decisions_at_once_and_one_more_comes_ba
     assert_eq!(status, 503, "{why}");
     drop(last);
     assert_eq!(desk.ask("GET", path, "").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_of_another_epoch_are_not_those_that_an_agent_shall_have() {
+    let desk = Desk::open().await;
+    let put = desk
+        .ask("PUT", "/api/v1/subaccounts/acme/rules", "# 1\n")
+        .await;
+    assert_eq!(put.0, 200, "{}", put.1);
+    let id = crate::place::NodeId::agent("acme", "a-1").unwrap();
+    let enrolment = crate::register::Enrolment {
+        location: String::new(),
+        enrolled_unix_s: 0,
+        certificates: Vec::new(),
+        revoked: false,
+    };
+    let epoch = desk.parts.life.epoch();
+    for (of, state) in [
+        (Some(epoch), "in-force"),
+        (Some(epoch + 1), "pending"),
+        (None, "pending"),
+    ] {
+        let live = crate::hub::Live {
+            server: "cp-2".to_owned(),
+            subscription: String::new(),
+            instance: String::new(),
+            since_unix_s: 0,
+            software: String::new(),
+            running: Some(adit_api::Running {
+                epoch: of,
+                version: 1,
+                sha256: String::new(),
+            }),
+            refused: None,
+            not_ready: Vec::new(),
+            problems: Vec::new(),
+            tunnels: 0,
+            streams: 0,
+        };
+        let records = [
+            (keys::node(&id), keys::write(&enrolment)),
+            (keys::live(&id), keys::write(&live)),
+        ];
+        put_all(&*desk.parts.store, &records).await;
+        let path = "/api/v1/subaccounts/acme/rules/rollout";
+        let (status, told) = desk.ask("GET", path, "").await;
+        assert_eq!(status, 200, "{told}");
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["agents"][0]["state"], state, "{of:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_sealed_with_a_password_of_twelve_bytes_and_not_with_a_shorter_one() {
+    let desk = Desk::open().await;
+    for (password, status) in [("eleven-byte", 400), ("twelve-bytes", 200)] {
+        let body = format!("{{\"password\":\"{password}\"}}");
+        let (said, _, _) = desk.answer("POST", "/api/v1/backup", body).await;
+        assert_eq!(said, status, "{password}");
+    }
 }
