@@ -168,9 +168,10 @@ fn an_agent_with_as_many_tunnels_as_it_may_have_gets_no_more() {
         })
         .start();
     let disguise = Disguise::from(&world.keys.agent("pki", "acme", "agent-2", "agent-2"));
-    let dial = || disguise.dial(world.gateway.door("tunnel"), "");
-    let _allowed = [dial().unwrap(), dial().unwrap()];
-    let refused = dial().unwrap_err();
+    // What it says of itself, its location and the name of its process, makes no other agent of it.
+    let dial = |location: &str| disguise.dial(world.gateway.door("tunnel"), location);
+    let _allowed = [dial("").unwrap(), dial("berlin").unwrap()];
+    let refused = dial("hamburg").unwrap_err();
     assert!(
         refused.to_string().starts_with("streams-exhausted: "),
         "{refused}"

@@ -424,6 +424,46 @@ fn h05_bytes_behind_an_upgrade_wait_for_a_real_101() {
 }
 
 #[test]
+fn h05_bytes_behind_an_upgrade_follow_a_101_wherever_they_were_cut() {
+    let backend = Backend::start(|visit| {
+        let Some(head) = visit.head()? else {
+            return Ok(());
+        };
+        visit.note(&head);
+        visit.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        )?;
+        let mut all = Vec::new();
+        while all.len() < 10 {
+            match visit.some() {
+                Ok(more) if !more.is_empty() => all.extend(more),
+                _ => break,
+            }
+        }
+        visit.send(all)
+    });
+    let rules = Rules::none()
+        .http_with("web.virtual:80", backend.url(), "")
+        .resource("path = \"/ws\"\nupgrade = true");
+    let world = World::with(rules);
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for early in [0, 4, 10] {
+        let mut connection = world.connect();
+        let (before, after) = b"0123456789".split_at(early);
+        let mut bytes = world
+            .request("GET", "http://web.virtual/ws", upgrade)
+            .into_bytes();
+        bytes.extend(before);
+        connection.send(&bytes).unwrap();
+        assert_eq!(connection.head().unwrap().status, 101);
+        connection.send(after).unwrap();
+        let echo = connection.exactly(10).unwrap();
+        assert_eq!(echo, b"0123456789", "{early} bytes came with the head");
+    }
+}
+
+#[test]
 fn h05_a_101_nobody_asked_for_is_the_backends_fault() {
     let answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n";
     let backend = Backend::saying(answer.as_slice());

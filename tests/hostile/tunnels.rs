@@ -5,9 +5,9 @@ use std::io;
 use std::time::Duration;
 
 use adit_proto::connect::Protocol;
-use adit_tests::tunnel::{Disguise, Peer, asking, header, wire};
+use adit_tests::tunnel::{Disguise, Frame, Peer, asking, header, wire};
 use adit_tests::wait::SOON;
-use adit_tests::{Backend, Rules, World, backend, net, until};
+use adit_tests::{Backend, Rules, World, backend, net, socks, until};
 
 struct Stage {
     world: World,
@@ -225,13 +225,53 @@ fn m02_one_byte_more_than_granted_costs_its_stream_and_not_the_tunnel() {
         "the last granted byte of stream 1 was taken"
     );
     peer.bare(wire::PING, wire::SYN, 0, 42).unwrap();
-    let answer = |frame: &adit_tests::tunnel::Frame| {
-        (frame.kind, frame.flags, frame.length) == (wire::PING, wire::ACK, 42)
-    };
+    let answer =
+        |frame: &Frame| (frame.kind, frame.flags, frame.length) == (wire::PING, wire::ACK, 42);
     peer.frame_where(answer).unwrap();
     assert_eq!(stage.world.tunnels().len(), 3, "the tunnel is up");
     drop(peer);
     stage.unharmed("m02");
+}
+
+#[test]
+fn applications_that_leave_while_an_agent_says_nothing_leave_nothing_behind() {
+    let stage = Stage::new();
+    let mut peer = stage.hostile_agent("mallory");
+    let token = stage.world.keys.token("evil");
+    let connect = || {
+        let mut connection = stage.world.connect();
+        let head = format!(
+            "CONNECT quiet.virtual:1 HTTP/1.1\r\nHost: quiet.virtual:1\r\n\
+             Proxy-Authorization: Bearer {token}\r\n\r\n"
+        );
+        connection.send(head).unwrap();
+        connection
+    };
+    let asked = |peer: &mut Peer| {
+        let opened = |frame: &Frame| frame.flags & wire::SYN != 0 && frame.stream != 0;
+        peer.frame_where(opened).unwrap().stream
+    };
+    let reset = |peer: &mut Peer, stream: u32| {
+        peer.frame_where(|frame| frame.stream == stream && frame.flags & wire::RST != 0)
+            .unwrap();
+    };
+    let waiting = connect();
+    let stream = asked(&mut peer);
+    drop(waiting);
+    reset(&mut peer, stream);
+    let waiting = socks::ask_jwt(stage.world.socks(), &token, "", "quiet.virtual", 1).unwrap();
+    let stream = asked(&mut peer);
+    drop(waiting);
+    reset(&mut peer, stream);
+    // One that it cuts is not told that the tunnel was lost.
+    let mut cut = connect();
+    let stream = asked(&mut peer);
+    peer.bare(wire::WINDOW, wire::RST, stream, 0).unwrap();
+    let response = cut.response_to("CONNECT").unwrap();
+    assert_eq!(
+        (response.status, response.refusal()),
+        (502, "backend-reset")
+    );
 }
 
 #[test]

@@ -38,13 +38,28 @@ pub fn connect_jwt(
     host: &str,
     port: u16,
 ) -> io::Result<(u8, TcpStream)> {
+    let mut stream = ask_jwt(door, token, location, host, port)?;
+    Ok((reply(&mut stream)?, stream))
+}
+
+/// The same, without waiting for the reply.
+///
+/// # Errors
+/// As [`connect_jwt`].
+pub fn ask_jwt(
+    door: SocketAddr,
+    token: &str,
+    location: &str,
+    host: &str,
+    port: u16,
+) -> io::Result<TcpStream> {
     let mut stream = net::connect(door)?;
     stream.write_all(&[5, 1, 0x80])?;
     expect(&mut stream, [5, 0x80], "method")?;
     stream.write_all(&jwt(token, location))?;
     expect(&mut stream, [1, 0], "token")?;
     stream.write_all(&request(host, port)?)?;
-    Ok((reply(&mut stream)?, stream))
+    Ok(stream)
 }
 
 /// `01 | len32 | JWT | len8 | base64(location)`.

@@ -99,26 +99,54 @@ fn question(step: Step) -> &'static str {
 pub(crate) async fn status(command: PlaneCommand, output: Output) -> Result<(), Failure> {
     let PlaneCommand::Status { connect } = command;
     let status: Status = connect.open()?.get(Call::get("/api/v1/status")).await?;
-    let mut table = Table::new(["SERVER", "SINCE", "SOFTWARE"]);
+    output.result(told(&status), &json!(status));
+    Ok(())
+}
+
+fn told(status: &Status) -> String {
+    let mut servers = Table::new(["SERVER", "SINCE", "SOFTWARE"]);
     for server in &status.servers {
-        table.row([
+        servers.row([
             plain(&server.name),
             when(server.since_unix_s),
             plain(&server.software),
         ]);
     }
-    output.result(
-        format_args!(
-            "{} ({}): store {}, epoch {}, nodes connected to it {}\n\n{table}",
-            plain(&status.server),
-            plain(&status.software),
-            plain(&status.store),
-            status.epoch,
-            status.connected
-        ),
-        &json!(status),
+    let mut text = format!(
+        "{} ({}): store {}, epoch {}, nodes connected to it {}\n\n{servers}",
+        plain(&status.server),
+        plain(&status.software),
+        plain(&status.store),
+        status.epoch,
+        status.connected
     );
-    Ok(())
+    if status.sinks.is_empty() {
+        return text;
+    }
+    let mut sinks = Table::new([
+        "SINK",
+        "TARGET",
+        "SENT BY",
+        "BEHIND",
+        "NEVER SENT",
+        "TROUBLE",
+    ]);
+    for sink in &status.sinks {
+        let behind = match sink.lag_records {
+            0 => "nothing".to_owned(),
+            records => format!("{records} acts, {} s", sink.lag_seconds),
+        };
+        sinks.row([
+            plain(&sink.sink),
+            plain(&sink.target),
+            plain(&sink.server),
+            behind,
+            sink.gap_records.to_string(),
+            sink.trouble.as_deref().map_or_else(String::new, plain),
+        ]);
+    }
+    text.push_str(&format!("\n{sinks}"));
+    text
 }
 
 async fn read(plane: &Plane) -> Result<(Authority, String), Failure> {

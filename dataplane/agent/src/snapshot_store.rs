@@ -5,14 +5,13 @@
 //! is used. What the rules mean is `policy`'s; when to write is `subscription`'s.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use adit_audit::Digest;
 use adit_policy::limits::RULES_TEXT_BYTES_MAX;
-use ring::digest;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
@@ -209,15 +208,7 @@ fn parse(bytes: &[u8]) -> Result<Stored, Unread> {
 }
 
 fn hash(text: &str) -> String {
-    let digest = digest::digest(&digest::SHA256, text.as_bytes());
-    digest
-        .as_ref()
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    Digest::of(text.as_bytes()).to_string()
 }
 
 /// A real folder, ours alone.

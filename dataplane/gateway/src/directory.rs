@@ -185,15 +185,26 @@ impl Directory {
         }
     }
 
-    /// The shard with the fewest tunnels of this agent, and of those with as few the one with the fewest tunnels of
-    /// all agents; and how many tunnels this agent has.
+    /// Tunnels of all processes with this agent's certificate. What they say of themselves does not count: who has a
+    /// certificate may say anything.
+    pub(crate) fn of_agent(&self, subaccount: &str, agent: &str) -> usize {
+        let tunnels = self.tunnels.load();
+        let here = tunnels.get(subaccount).into_iter();
+        here.flat_map(HashMap::values)
+            .flatten()
+            .filter(|entry| entry.agent == agent)
+            .count()
+    }
+
+    /// The shard with the fewest tunnels of this agent process, and of those with as few the one with the fewest
+    /// tunnels of all agents.
     pub(crate) fn place(
         &self,
         subaccount: &str,
         location: &str,
         instance: &[u8; 16],
         shards: usize,
-    ) -> (usize, usize) {
+    ) -> usize {
         let tunnels = self.tunnels.load();
         let own = tunnels
             .get(subaccount)
@@ -204,9 +215,7 @@ impl Directory {
         let all = tunnels.values().flat_map(HashMap::values).flatten();
         // Of each shard: tunnels of this agent, tunnels of all.
         let mut counts = vec![(0_usize, 0_usize); shards.max(1)];
-        let mut mine = 0;
         for entry in own {
-            mine += 1;
             if let Some((count, _)) = counts.get_mut(entry.shard) {
                 *count += 1;
             }
@@ -216,12 +225,11 @@ impl Directory {
                 *count += 1;
             }
         }
-        let shard = counts
+        counts
             .iter()
             .enumerate()
             .min_by_key(|(_, counts)| **counts)
-            .map_or(0, |(shard, _)| shard);
-        (shard, mine)
+            .map_or(0, |(shard, _)| shard)
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
@@ -243,8 +251,8 @@ const MUCH_BUSIER: usize = 16;
 mod tests {
     use super::*;
 
-    fn register(directory: &Directory, shard: usize, agent: u8) -> Arc<Entry> {
-        let entry = directory.register(Registration {
+    fn registration(shard: usize, agent: u8) -> Registration {
+        Registration {
             shard,
             subaccount: "acme".to_owned(),
             location: String::new(),
@@ -254,7 +262,11 @@ mod tests {
             peer: String::new(),
             suite: "",
             since_unix: 0,
-        });
+        }
+    }
+
+    fn register(directory: &Directory, shard: usize, agent: u8) -> Arc<Entry> {
+        let entry = directory.register(registration(shard, agent));
         entry.run();
         entry
     }
@@ -326,23 +338,38 @@ mod tests {
         let directory = Directory::default();
         register(&directory, 0, 1);
         register(&directory, 1, 2);
-        assert_eq!(directory.place("acme", "", &[1; 16], 2), (1, 1));
-        assert_eq!(directory.place("acme", "", &[2; 16], 2), (0, 1));
+        assert_eq!(directory.place("acme", "", &[1; 16], 2), 1);
+        assert_eq!(directory.place("acme", "", &[2; 16], 2), 0);
+    }
+
+    #[test]
+    fn tunnels_are_an_agents_by_its_certificate_wherever_it_says_it_is() {
+        let directory = Directory::default();
+        for (location, instance) in [("", 1), ("berlin", 2), ("berlin", 3)] {
+            directory.register(Registration {
+                location: location.to_owned(),
+                instance: [instance; 16],
+                ..registration(0, 1)
+            });
+        }
+        register(&directory, 0, 2);
+        assert_eq!(directory.of_agent("acme", "agent-1"), 3);
+        assert_eq!(directory.of_agent("globex", "agent-1"), 0);
     }
 
     #[test]
     fn of_shards_with_as_few_of_its_agent_the_one_with_the_fewest_in_all_is_chosen() {
         let directory = Directory::default();
-        assert_eq!(directory.place("acme", "", &[9; 16], 3), (0, 0));
+        assert_eq!(directory.place("acme", "", &[9; 16], 3), 0);
         register(&directory, 0, 1);
-        assert_eq!(directory.place("acme", "", &[9; 16], 3), (1, 0));
+        assert_eq!(directory.place("acme", "", &[9; 16], 3), 1);
         // Agents of other subaccounts and locations weigh as much.
-        assert_eq!(directory.place("globex", "berlin", &[9; 16], 3), (1, 0));
+        assert_eq!(directory.place("globex", "berlin", &[9; 16], 3), 1);
         register(&directory, 1, 2);
-        assert_eq!(directory.place("acme", "", &[9; 16], 3), (2, 0));
+        assert_eq!(directory.place("acme", "", &[9; 16], 3), 2);
         register(&directory, 2, 9);
         register(&directory, 0, 3);
         // Its own tunnel on shard 2 comes first, then the two on shard 0.
-        assert_eq!(directory.place("acme", "", &[9; 16], 3), (1, 1));
+        assert_eq!(directory.place("acme", "", &[9; 16], 3), 1);
     }
 }

@@ -6,13 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_proto::connect::{Protocol, Request, RequestId};
+use adit_proto::connect::{Protocol, Request, RequestId, Response};
 use adit_proto::refusal::Refusal;
 use adit_relay::duplex::duplex;
+use adit_relay::gather::{self, Gathered};
 use adit_runtime::clock;
+use adit_runtime::local::{Either, either};
 use adit_transport::Link;
 use adit_transport::link::OpenRefused;
-use adit_transport::{Piece, Stream, StreamError, Wire};
+use adit_transport::{Piece, Stream, StreamError, Watched, Wire};
 
 use crate::directory::{Busy, Entry};
 use crate::shard::Shard;
@@ -114,6 +116,71 @@ pub(crate) async fn open(
         Err(_) => {
             shard.shared.directory.close(entry, clock::now());
             Err(Refusal::TunnelLost)
+        }
+    }
+}
+
+/// Why there is no conversation.
+pub(crate) enum Unbegun {
+    Refused(Refusal),
+    /// Its application went away while it waited.
+    Gone,
+}
+
+impl From<Refusal> for Unbegun {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Begins a conversation: `front` says with whom, and holds what the application has said already. With what the
+/// backend has said at once.
+///
+/// # Errors
+/// It was refused, or the application has not waited for it.
+pub(crate) async fn converse(
+    shard: &Shard,
+    (link, entry): (&Rc<Link>, &Arc<Entry>),
+    front: &[u8],
+    wire: &Watched,
+) -> Result<(Box<Conversation>, Vec<u8>), Unbegun> {
+    let opened = open(shard, link, entry).await?;
+    let (mut pieces, mut early) = (VecDeque::new(), Vec::new());
+    let verdict = async {
+        opened.stream.send_bytes(front, false).await.map_err(lost)?;
+        gather::from_stream(&opened.stream, &mut pieces, &mut early, Response::decode)
+            .await
+            .map_err(|gathered| match gathered {
+                Gathered::Broken(error) => lost(error),
+                Gathered::Cut => Refusal::BackendReset,
+                Gathered::Wire(_) | Gathered::Refused(_) => Refusal::BackendMalformed,
+            })
+    };
+    let limit = shard.shared.limits.answer;
+    let verdict = async {
+        if limit.is_zero() {
+            return verdict.await;
+        }
+        let verdict = adit_runtime::timer::timeout(limit, verdict).await;
+        verdict.unwrap_or(Err(Refusal::BackendTimeout))
+    };
+    // An agent that says nothing must not hold what its applications have left: places here are for all.
+    let verdict = match either(verdict, wire.gone()).await {
+        Either::Left(verdict) => verdict,
+        Either::Right(_gone) => {
+            opened.stream.reset();
+            return Err(Unbegun::Gone);
+        }
+    };
+    match verdict {
+        Ok((Response::Accepted, used)) => {
+            early.drain(..used.min(early.len()));
+            Ok((Box::new(Conversation { opened, pieces }), early))
+        }
+        Ok((Response::Refused { refusal, .. }, _)) => Err(refusal.into()),
+        Err(refusal) => {
+            opened.stream.reset();
+            Err(refusal.into())
         }
     }
 }

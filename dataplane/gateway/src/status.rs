@@ -36,7 +36,7 @@ impl Node for Status {
                 "agent": entry.agent,
                 "subaccount": entry.subaccount,
                 "location": entry.location,
-                "instance": hex(&entry.instance),
+                "instance": format!("{:032x}", u128::from_be_bytes(entry.instance)),
                 "software": entry.software,
                 "peer": entry.peer,
                 "suite": entry.suite,
@@ -85,15 +85,6 @@ impl Status {
             Err(error) => AdminResponse::text(400, format!("{error}\n")),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 const WHY: &str = "/why";

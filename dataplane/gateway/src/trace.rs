@@ -161,14 +161,13 @@ impl Wanted<'_> {
         if self.host.is_empty() {
             return;
         }
+        // Cut first: what is kept keeps its room, for ever.
+        let most = self.path.floor_char_boundary(WANTED_BYTES_MAX);
+        let path = self.path.get(..most).unwrap_or_default();
         // Writing to a String cannot fail.
         let _ = match self.method {
             "" | "CONNECT" => write!(out, "tcp://{}:{}", self.host, self.port),
-            method => write!(
-                out,
-                "{method} http://{}:{}{}",
-                self.host, self.port, self.path
-            ),
+            method => write!(out, "{method} http://{}:{}{}", self.host, self.port, path),
         };
         let end = out.floor_char_boundary(WANTED_BYTES_MAX);
         out.truncate(end);
@@ -370,6 +369,11 @@ mod tests {
             assert_eq!(out.len(), kept, "{bytes}");
             assert_eq!(out.ends_with(&path), bytes == room);
         }
+        // What is not kept takes no room either, since what is kept keeps its room.
+        let path = "/".repeat(8 * WANTED_BYTES_MAX);
+        let mut out = String::new();
+        wanted(&path).write(&mut out);
+        assert!(out.capacity() <= 3 * WANTED_BYTES_MAX, "{}", out.capacity());
         // Not in the middle of a character.
         let path = format!("{}\u{e4}", "a".repeat(room - 1));
         let mut out = String::new();

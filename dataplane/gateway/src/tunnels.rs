@@ -84,6 +84,14 @@ async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
     registration.suite = admitted.tunnel.peer().suite;
     let target = registration.shard;
     let entry = shared.directory.register(registration);
+    // Those that were greeted at the same time did not see each other.
+    let registered = shared.directory.of_agent(&entry.subaccount, &entry.agent);
+    if registered > shared.limits.tunnels_per_agent_max {
+        shared.directory.remove(&entry, clock::now());
+        shard.counters.tunnels_failed.increment(1);
+        tracing::info!(%from, agent = %entry.agent, "tunnel refused: {TOO_MANY_TUNNELS}");
+        return;
+    }
     if target == shard.index {
         run(shard, socket, admitted, entry);
         return;
@@ -141,16 +149,12 @@ fn judge(
         });
     };
     let shards = shared.mailboxes.len();
-    let (target, tunnels) =
-        shared
-            .directory
-            .place(subaccount, &hello.location, &hello.instance, shards);
-    if tunnels >= shared.limits.tunnels_per_agent_max {
-        return Err(rejected(
-            Refusal::StreamsExhausted,
-            "this agent has as many tunnels as this gateway allows; see tunnels_per_agent_max",
-        ));
+    if shared.directory.of_agent(subaccount, name) >= shared.limits.tunnels_per_agent_max {
+        return Err(rejected(Refusal::StreamsExhausted, TOO_MANY_TUNNELS));
     }
+    let target = shared
+        .directory
+        .place(subaccount, &hello.location, &hello.instance, shards);
     let registration = Registration {
         shard: target,
         subaccount: subaccount.clone(),
@@ -172,6 +176,9 @@ fn judge(
     };
     Ok((registration, welcome))
 }
+
+const TOO_MANY_TUNNELS: &str =
+    "this agent has as many tunnels as this gateway allows; see tunnels_per_agent_max";
 
 fn rejected(refusal: Refusal, message: &str) -> Rejected {
     Rejected {

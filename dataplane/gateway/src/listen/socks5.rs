@@ -3,11 +3,10 @@
 //! Method 0x80 carries a JWT and a location, as SAP's clients send it; method 0x02 (RFC 1929) takes
 //! the location as user name and the token as password, so that curl, psql and the rest work.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use adit_proto::connect::{Protocol, RequestId, Response};
+use adit_proto::connect::{Protocol, RequestId};
 use adit_proto::refusal::Refusal;
 use adit_proto::socks5::{Negotiation, Step};
 use adit_relay::gather;
@@ -15,11 +14,11 @@ use adit_runtime::local::either;
 use adit_token::Caller;
 use adit_transport::listen::Listener;
 use adit_transport::socket::Leg;
-use adit_transport::{Link, Socket, Wire};
+use adit_transport::{Link, Socket, Watched, Wire};
 
 use crate::authenticate;
 use crate::directory::Entry;
-use crate::door::{self, Conversation, Route};
+use crate::door::{self, Conversation, Route, Unbegun};
 use crate::metrics::Counters;
 use crate::shard::{Message, Shard, SocksAsked};
 use crate::trace::{Steps, Wanted};
@@ -38,12 +37,13 @@ pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
                 continue;
             };
             let shard = Rc::clone(&shard);
+            let wire = Watched::new(socket);
             monoio::spawn(async move {
                 shard.counters.socks_connections.increment(1.0);
                 // Held only while it lasts.
-                let asked = Box::pin(converse(&shard, &socket)).await;
+                let asked = Box::pin(converse(&shard, &wire)).await;
                 if let Some(mut conversation) = asked {
-                    conversation.carry(&socket).await;
+                    conversation.carry(&wire).await;
                 }
                 shard.counters.socks_connections.decrement(1.0);
                 drop(held);
@@ -59,29 +59,30 @@ pub(crate) fn adopt(shard: &Rc<Shard>, socket: std::net::TcpStream, asked: Socks
         return;
     };
     let shard = Rc::clone(shard);
+    let wire = Watched::new(socket);
     monoio::spawn(async move {
         shard.counters.socks_connections.increment(1.0);
-        let asked = Box::pin(open(&shard, &socket, asked, true)).await;
+        let asked = Box::pin(open(&shard, &wire, asked, true)).await;
         if let Some(mut conversation) = asked {
-            conversation.carry(&socket).await;
+            conversation.carry(&wire).await;
         }
         shard.counters.socks_connections.decrement(1.0);
         drop(held);
     });
 }
 
-async fn converse(shard: &Rc<Shard>, socket: &Socket) -> Option<Box<Conversation>> {
+async fn converse(shard: &Rc<Shard>, wire: &Watched) -> Option<Box<Conversation>> {
     let negotiation =
-        adit_runtime::timer::timeout(shard.shared.limits.socks, negotiate(shard, socket));
+        adit_runtime::timer::timeout(shard.shared.limits.socks, negotiate(shard, wire));
     // Told already, or too slow to be told anything.
     let Ok(Some(asked)) = negotiation.await else {
         return None;
     };
-    open(shard, socket, asked, false).await
+    open(shard, wire, asked, false).await
 }
 
 // The negotiation up to the request; `None` when the client was sent away.
-async fn negotiate(shard: &Rc<Shard>, socket: &Socket) -> Option<SocksAsked> {
+async fn negotiate(shard: &Rc<Shard>, wire: &Watched) -> Option<SocksAsked> {
     let mut machine = Negotiation::new();
     let mut input = Vec::new();
     let mut output = Vec::new();
@@ -92,7 +93,7 @@ async fn negotiate(shard: &Rc<Shard>, socket: &Socket) -> Option<SocksAsked> {
             Err(error) => {
                 shard.counters.refused(error.refusal());
                 tracing::debug!(%error, "socks negotiation refused");
-                send_off(socket, &output).await;
+                send_off(wire, &output).await;
                 return None;
             }
         };
@@ -100,10 +101,10 @@ async fn negotiate(shard: &Rc<Shard>, socket: &Socket) -> Option<SocksAsked> {
         match step {
             Step::More => {
                 if !output.is_empty() {
-                    socket.write_all(&output).await.ok()?;
+                    wire.write_all(&output).await.ok()?;
                     output.clear();
                 }
-                if used == 0 && gather::read_more(socket, &mut input).await.ok()? == 0 {
+                if used == 0 && gather::read_more(wire, &mut input).await.ok()? == 0 {
                     return None;
                 }
             }
@@ -115,11 +116,11 @@ async fn negotiate(shard: &Rc<Shard>, socket: &Socket) -> Option<SocksAsked> {
                     Ok(caller) => who = Some((caller, credentials.location)),
                     Err(refusal) => {
                         shard.counters.refused(refusal);
-                        send_off(socket, &output).await;
+                        send_off(wire, &output).await;
                         return None;
                     }
                 }
-                socket.write_all(&output).await.ok()?;
+                wire.write_all(&output).await.ok()?;
                 output.clear();
             }
             Step::Connect { host, port } => {
@@ -137,15 +138,15 @@ async fn negotiate(shard: &Rc<Shard>, socket: &Socket) -> Option<SocksAsked> {
 }
 
 // The last word, and then the end of our direction, so that it is read before the close.
-async fn send_off(socket: &Socket, output: &[u8]) {
-    let _ = socket.write_all(output).await;
-    let _ = socket.finish().await;
+async fn send_off(wire: &Watched, output: &[u8]) {
+    let _ = wire.write_all(output).await;
+    let _ = wire.finish().await;
 }
 
 // Opens what was asked for; `None` when the client was sent away, or moved.
 async fn open(
     shard: &Rc<Shard>,
-    socket: &Socket,
+    wire: &Watched,
     asked: SocksAsked,
     moved: bool,
 ) -> Option<Box<Conversation>> {
@@ -157,10 +158,10 @@ async fn open(
     let begun = match route {
         Route::Here(link, entry) => {
             steps.routed_to(&entry);
-            begin(shard, &link, &entry, &asked, id).await
+            begin(shard, &link, &entry, &asked, id, wire).await
         }
         Route::Shard(target) => {
-            if let Ok(detached) = socket.detach()
+            if let Ok(detached) = wire.socket().detach()
                 && let Some(mailbox) = shard.shared.mailboxes.get(target)
             {
                 shard.counters.moved.increment(1);
@@ -172,38 +173,36 @@ async fn open(
             }
             return None;
         }
-        Route::Nowhere => Err(Refusal::NoAgent),
+        Route::Nowhere => Err(Refusal::NoAgent.into()),
     };
     let traces = &shard.shared.traces;
     let mut reply = Vec::with_capacity(16);
-    let begun = match begun {
+    let (conversation, early) = match begun {
         Ok(begun) => begun,
-        Err(refusal) => {
+        Err(Unbegun::Gone) => {
+            traces.broken_off(shard.index, id, DOOR, &steps);
+            return None;
+        }
+        Err(Unbegun::Refused(refusal)) => {
             tracing::debug!(%id, reason = refusal.reason(), "socks conversation refused");
             shard.counters.refused(refusal);
             traces.refused(shard.index, id, &steps, &wanted(&asked), refusal);
             adit_proto::socks5::write_reply(refusal.socks_reply(), &mut reply);
-            send_off(socket, &reply).await;
+            send_off(wire, &reply).await;
             return None;
         }
     };
     steps.answered(0);
     adit_proto::socks5::write_reply(0, &mut reply);
-    reply.extend_from_slice(&begun.early);
-    if socket.write_all(&reply).await.is_err() {
+    reply.extend_from_slice(&early);
+    if wire.write_all(&reply).await.is_err() {
         traces.broken_off(shard.index, id, DOOR, &steps);
-        begun.conversation.opened.stream.reset();
+        conversation.opened.stream.reset();
         return None;
     }
     traces.answered(shard.index, id, DOOR, &steps);
     Counters::opaque("socks5");
-    Some(begun.conversation)
-}
-
-// A conversation that the agent has granted, and what its backend said at once.
-struct Begun {
-    conversation: Box<Conversation>,
-    early: Vec<u8>,
+    Some(conversation)
 }
 
 async fn begin(
@@ -212,7 +211,8 @@ async fn begin(
     entry: &Arc<Entry>,
     asked: &SocksAsked,
     id: RequestId,
-) -> Result<Begun, Refusal> {
+    wire: &Watched,
+) -> Result<(Box<Conversation>, Vec<u8>), Unbegun> {
     let mut front = Vec::with_capacity(256);
     door::encode(
         &mut front,
@@ -223,26 +223,8 @@ async fn begin(
         None,
         id,
     )?;
-    let opened = door::open(shard, link, entry).await?;
     front.extend_from_slice(&asked.early);
-    opened
-        .stream
-        .send_bytes(&front, false)
-        .await
-        .map_err(door::lost)?;
-    let mut pieces = VecDeque::new();
-    let mut answer = Vec::new();
-    match gather::from_stream(&opened.stream, &mut pieces, &mut answer, Response::decode).await {
-        Ok((Response::Accepted, used)) => {
-            answer.drain(..used.min(answer.len()));
-            Ok(Begun {
-                conversation: Box::new(Conversation { opened, pieces }),
-                early: answer,
-            })
-        }
-        Ok((Response::Refused { refusal, .. }, _)) => Err(refusal),
-        Err(_cut) => Err(Refusal::TunnelLost),
-    }
+    door::converse(shard, (link, entry), &front, wire).await
 }
 
 fn wanted(asked: &SocksAsked) -> Wanted<'_> {

@@ -226,8 +226,12 @@ impl Connection {
             },
             Ok(Answer::Upgraded) => {
                 let mut first = pieces;
+                // What came behind the head has waited for this.
+                let early = std::mem::take(spill);
                 // Either side may end it as it likes.
-                let _ = duplex(stream, &mut first, &self.wire).await;
+                if stream.send_bytes(&early, false).await.is_ok() {
+                    let _ = duplex(stream, &mut first, &self.wire).await;
+                }
                 Attempt::Answered {
                     request_whole: true,
                     reusable: false,
