@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::limits::{KEEP_EVERY, RETRY_CAP, RETRY_FIRST, SETTLE, STOP_LIMIT};
+use crate::limits::{BREAKS_MAX, KEEP_EVERY, RETRY_CAP, RETRY_FIRST, SETTLE, STOP_LIMIT};
 use crate::otlp_link::OtlpLink;
 use crate::place::{Gap, Lines, Place, Source, Trouble};
 use crate::settings::{Kind, Sink};
@@ -27,12 +27,12 @@ pub async fn forward<S: Source>(
 ) {
     match sink.0 {
         Kind::Syslog(to) => {
-            Work::new(source, SyslogLink::new(to, who), status)
+            Work::new(source, SyslogLink::new(to, who), status, unix_ms)
                 .run(stop)
                 .await
         }
         Kind::Otlp(to) => {
-            Work::new(source, OtlpLink::new(to, who), status)
+            Work::new(source, OtlpLink::new(to, who), status, unix_ms)
                 .run(stop)
                 .await
         }
@@ -124,6 +124,8 @@ struct Work<S, D> {
     source: S,
     link: D,
     status: Arc<Status>,
+    // The time of day, in milliseconds since 1970.
+    unix_ms: fn() -> u64,
     // Behind what counts as delivered; none until it is known.
     delivered: Option<Place>,
     // What of that is written down, and when that was.
@@ -134,15 +136,19 @@ struct Work<S, D> {
     settling: VecDeque<(Instant, Place)>,
     // The last record of a gap that is counted.
     counted: u64,
+    // Failures since something was delivered.
     failures: u32,
+    // Behind which records the chain went on otherwise than was sent.
+    breaks: Vec<u64>,
 }
 
 impl<S: Source, D: Deliver> Work<S, D> {
-    fn new(source: S, link: D, status: Arc<Status>) -> Self {
+    fn new(source: S, link: D, status: Arc<Status>, unix_ms: fn() -> u64) -> Self {
         Self {
             source,
             link,
             status,
+            unix_ms,
             delivered: None,
             kept: None,
             kept_at: Instant::now(),
@@ -150,6 +156,7 @@ impl<S: Source, D: Deliver> Work<S, D> {
             settling: VecDeque::new(),
             counted: 0,
             failures: 0,
+            breaks: Vec::new(),
         }
     }
 
@@ -168,31 +175,33 @@ impl<S: Source, D: Deliver> Work<S, D> {
 
     async fn go_on(&mut self, mut stop: watch::Receiver<bool>) {
         loop {
-            match self.step().await {
-                Ok(true) => {}
-                Ok(false) if *stop.borrow() => break,
+            let failed = match self.step().await {
+                Ok(true) => None,
+                Ok(false) if is_asked(&stop) => break,
                 Ok(false) => tokio::select! {
-                    () = sleep(S::LOOK_EVERY) => {}
+                    () = sleep(S::LOOK_EVERY) => None,
                     () = self.link.ended() => self.ended(),
-                    () = stopped(&mut stop) => {}
+                    () = stopped(&mut stop) => None,
                 },
-                Err(failed) => {
-                    let wait = self.failed(failed);
-                    if *stop.borrow() {
-                        return;
-                    }
-                    tokio::select! {
-                        () = sleep(wait) => {}
-                        () = stopped(&mut stop) => {}
-                    }
-                }
+                Err(failed) => Some(failed),
+            };
+            let Some(failed) = failed else {
+                continue;
+            };
+            let wait = self.failed(failed);
+            if is_asked(&stop) {
+                return;
+            }
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = stopped(&mut stop) => {}
             }
         }
         if self.link.finish().await
             && let Some((_, place)) = self.settling.pop_back()
         {
             self.settling.clear();
-            self.deliver(place);
+            self.settled(place);
         }
     }
 
@@ -205,23 +214,18 @@ impl<S: Source, D: Deliver> Work<S, D> {
             && at <= Instant::now()
         {
             self.settling.pop_front();
-            self.deliver(place);
+            self.settled(place);
         }
         self.keep(false).await?;
         let lines = match self.source.read(&self.sent).await {
             Err(Trouble::OtherChain) => {
-                tracing::warn!(
-                    sequence = self.sent.sequence,
-                    "the audit records here do not follow those that were sent; all there are go out from the oldest on"
-                );
-                let oldest = self.source.oldest().await?;
-                self.start_at(oldest);
+                self.go_on_elsewhere().await?;
                 return Err(Trouble::OtherChain.into());
             }
             read => read?,
         };
         let first = lines.first_unix_ms();
-        let age = first.map_or(0, |first| unix_ms().saturating_sub(first));
+        let age = first.map_or(0, |first| (self.unix_ms)().saturating_sub(first));
         let behind = lines.head().saturating_sub(self.sent.sequence);
         self.status.lag(behind, Duration::from_millis(age));
         if lines.is_empty() {
@@ -231,14 +235,14 @@ impl<S: Source, D: Deliver> Work<S, D> {
             self.count(gap);
         }
         let sent = self.link.send(&lines).await?;
-        self.failures = 0;
-        let now_unix = unix_ms() / 1000;
+        let now_unix = (self.unix_ms)() / 1000;
         let records = u64::try_from(lines.len()).unwrap_or(u64::MAX);
         self.status.sent(records, now_unix);
-        self.status.rejected(sent.rejected, &sent.words);
+        self.status
+            .rejected(sent.rejected, &sent.words, Instant::now());
         self.sent = lines.end();
         match sent.settles {
-            Settles::Now => self.deliver(self.sent),
+            Settles::Now => self.settled(self.sent),
             Settles::Later => self
                 .settling
                 .push_back((Instant::now() + SETTLE, self.sent)),
@@ -246,6 +250,28 @@ impl<S: Source, D: Deliver> Work<S, D> {
         let left = lines.head().saturating_sub(self.sent.sequence);
         self.status.lag(left, Duration::ZERO);
         Ok(true)
+    }
+
+    // The folder was replaced by another, and then all of it is new to the sink; or a line of it was changed, and then the
+    // same break is met again on the second way through.
+    async fn go_on_elsewhere(&mut self) -> Result<(), Trouble> {
+        let at = self.sent.sequence;
+        let is_known = self.breaks.contains(&at) || self.breaks.len() >= BREAKS_MAX;
+        // Where there is nothing at all behind the place, it is another chain in any case.
+        if is_known && !self.sent.is_break {
+            self.sent.is_break = true;
+            return Ok(());
+        }
+        if !is_known {
+            self.breaks.push(at);
+        }
+        tracing::warn!(
+            sequence = at,
+            "the audit records here do not follow those that were sent; all there are go out from the oldest on"
+        );
+        let oldest = self.source.oldest().await?;
+        self.start_at(oldest);
+        Ok(())
     }
 
     async fn begin(&mut self) -> Result<(), Failed> {
@@ -269,6 +295,13 @@ impl<S: Source, D: Deliver> Work<S, D> {
         self.status.delivered(place.sequence);
     }
 
+    // The sink has them: the outage is over.
+    fn settled(&mut self, place: Place) {
+        self.failures = 0;
+        self.status.taken();
+        self.deliver(place);
+    }
+
     // Each record of a gap is counted once, also while the gap grows.
     fn count(&mut self, gap: Gap) {
         let from = gap.from.max(self.counted.saturating_add(1));
@@ -290,15 +323,12 @@ impl<S: Source, D: Deliver> Work<S, D> {
         Ok(())
     }
 
-    // What was sent and has not settled is sent again.
-    fn ended(&mut self) {
+    // What was sent and has not settled is sent again, and not at once: a server that closes each connection would be
+    // dialled as quickly as it closes.
+    fn ended(&mut self) -> Option<Failed> {
         self.link.close();
-        if !self.settling.is_empty() {
-            let words =
-                "the server has closed the connection, and what it was sent last is sent again";
-            self.status.failed(Why::Closed.word(), words.to_owned());
-            self.go_back();
-        }
+        let words = "the server has closed the connection, and what it was sent last is sent again";
+        (!self.settling.is_empty()).then(|| Failed::new(Why::Closed, words.to_owned()))
     }
 
     fn go_back(&mut self) {
@@ -315,7 +345,8 @@ impl<S: Source, D: Deliver> Work<S, D> {
             self.link.close();
             self.go_back();
         }
-        self.status.failed(failed.why.word(), failed.words);
+        self.status
+            .failed(failed.why.word(), failed.words, Instant::now());
         let wait = backoff(self.failures, fastrand::f64());
         self.failures = self.failures.saturating_add(1);
         failed.wait.map_or(wait, |asked| asked.max(wait))
@@ -328,6 +359,10 @@ fn backoff(failures: u32, dice: f64) -> Duration {
         .saturating_mul(2_u32.saturating_pow(failures.min(16)))
         .min(RETRY_CAP);
     ceiling.mul_f64(dice.clamp(0.0, 1.0).midpoint(1.0))
+}
+
+fn is_asked(stop: &watch::Receiver<bool>) -> bool {
+    *stop.borrow() || stop.has_changed().is_err()
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -343,5 +378,7 @@ pub(crate) fn unix_ms() -> u64 {
     })
 }
 
+#[cfg(test)]
+mod day;
 #[cfg(test)]
 mod tests;

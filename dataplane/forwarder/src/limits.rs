@@ -40,6 +40,17 @@ pub const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// next start.
 pub const STOP_LIMIT: Duration = Duration::from_secs(3);
 
+/// Until an outage that goes on is told in the log again. Default 1 h: 24 lines a day, not one a try.
+pub const TELL_AGAIN: Duration = Duration::from_secs(3600);
+
+/// Between two outages that are told in the log, and two tellings of refused records. Default 10 min: a sink that comes
+/// and goes all day writes 144 lines of each, and what is left out is in the counters.
+pub const TELL_APART: Duration = Duration::from_secs(600);
+
+/// Breaks of a chain for which all that is kept is sent again, in case it was replaced. Default 16: one that was damaged
+/// in more places goes on behind the break at once. 8 bytes each.
+pub const BREAKS_MAX: usize = 16;
+
 /// Bytes of a collector's answer that are read. Default 64 KiB: an error and a number.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 

@@ -23,6 +23,9 @@ pub struct Place {
     // Where a folder has what follows, if it is known.
     #[serde(skip)]
     pub(crate) hint: Option<Hint>,
+    // Whatever line has the next number follows: the chain is broken here.
+    #[serde(skip)]
+    pub(crate) is_break: bool,
 }
 
 /// A byte of a segment.
@@ -38,6 +41,7 @@ impl Place {
         sequence: 0,
         last: Digest::ZERO,
         hint: None,
+        is_break: false,
     };
 
     /// Before this line, whatever stood there; `None` when it is no line of a chain.
@@ -48,6 +52,7 @@ impl Place {
             sequence: line.sequence.checked_sub(1)?,
             last: line.previous,
             hint: None,
+            is_break: false,
         })
     }
 }
@@ -202,7 +207,11 @@ impl Lines {
                 from: follows,
                 to: read.sequence - 1,
             });
-        } else if read.previous != self.end.last {
+        } else if read.previous != self.end.last && !self.end.is_break {
+            // What stands before the break goes out first.
+            if !self.items.is_empty() {
+                return Ok(Pushed::Full);
+            }
             return Err(Trouble::OtherChain);
         }
         let start = self.bytes.len();
@@ -212,6 +221,7 @@ impl Lines {
             sequence: read.sequence,
             last: Digest::of(line),
             hint: next,
+            is_break: false,
         };
         let (kind, severity) = told(&read.record);
         self.items.push(Item {

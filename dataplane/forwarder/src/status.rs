@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::time::Instant;
 
+use crate::limits::{TELL_AGAIN, TELL_APART};
 use crate::metrics;
 
 /// Whose records they are.
@@ -62,6 +64,20 @@ pub struct Facts {
 pub struct Status {
     sink: &'static str,
     facts: Mutex<Facts>,
+    told: Mutex<Told>,
+}
+
+/// What the log has of it: an outage once and then now and then, however often it is tried.
+#[derive(Debug, Default)]
+struct Told {
+    /// When an outage was told last, and whether it is the one that lasts.
+    outage: Option<Instant>,
+    is_this_one: bool,
+    /// Tries that failed since.
+    tries: u64,
+    /// When refused records were told last, and how many came since.
+    rejected_at: Option<Instant>,
+    rejected: u64,
 }
 
 impl Status {
@@ -80,6 +96,7 @@ impl Status {
         Self {
             sink,
             facts: Mutex::new(facts),
+            told: Mutex::default(),
         }
     }
 
@@ -97,14 +114,27 @@ impl Status {
         metrics::sent(self.sink, records);
         let mut facts = self.facts.lock();
         facts.delivered_unix = now_unix;
-        if facts.trouble.take().is_some() {
+        facts.trouble = None;
+    }
+
+    /// The sink has some for certain.
+    pub(crate) fn taken(&self) {
+        let mut told = self.told.lock();
+        if std::mem::take(&mut told.is_this_one) {
             tracing::info!(sink = self.sink, "audit records are taken again");
         }
     }
 
-    pub(crate) fn rejected(&self, records: u64, words: &str) {
-        if records > 0 {
-            metrics::rejected(self.sink, records);
+    pub(crate) fn rejected(&self, records: u64, words: &str, now: Instant) {
+        if records == 0 {
+            return;
+        }
+        metrics::rejected(self.sink, records);
+        let mut told = self.told.lock();
+        told.rejected = told.rejected.saturating_add(records);
+        if is_due(told.rejected_at, now, TELL_APART) {
+            told.rejected_at = Some(now);
+            let records = std::mem::take(&mut told.rejected);
             tracing::warn!(
                 sink = self.sink,
                 records,
@@ -127,19 +157,84 @@ impl Status {
         facts.lag_seconds = age.as_secs();
     }
 
-    pub(crate) fn failed(&self, why: &'static str, words: String) {
+    pub(crate) fn failed(&self, why: &'static str, words: String, now: Instant) {
         metrics::failed(self.sink, why);
         let mut facts = self.facts.lock();
-        // Once an outage: that it goes on is in the facts and the counter.
-        if facts.trouble.is_none() {
+        let mut told = self.told.lock();
+        told.tries = told.tries.saturating_add(1);
+        // That it goes on is in the facts and the counter.
+        let apart = if told.is_this_one {
+            TELL_AGAIN
+        } else {
+            TELL_APART
+        };
+        if is_due(told.outage, now, apart) {
+            told.outage = Some(now);
+            told.is_this_one = true;
             tracing::warn!(
                 sink = self.sink,
                 target = facts.target,
                 why,
                 words,
+                tries = std::mem::take(&mut told.tries),
+                lag_records = facts.lag_records,
                 "audit records are not taken; tried again"
             );
         }
         facts.trouble = Some(words);
+    }
+}
+
+fn is_due(last: Option<Instant>, now: Instant, apart: Duration) -> bool {
+    last.is_none_or(|last| now.saturating_duration_since(last) >= apart)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_world::logged;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_told_once_and_after_tell_again_and_the_next_one_not_before_tell_apart() {
+        let log = logged();
+        let status = Status::of("otlp", "c".to_owned());
+        let begin = Instant::now();
+        let second = Duration::from_secs(1);
+        let failed = |after| status.failed("dial", "nobody".to_owned(), begin + after);
+        let count = |word| {
+            log.lines()
+                .iter()
+                .filter(|line| line.contains(word))
+                .count()
+        };
+        failed(Duration::ZERO);
+        failed(TELL_AGAIN - second);
+        assert_eq!(count("not taken"), 1);
+        failed(TELL_AGAIN);
+        assert_eq!(count("not taken"), 2);
+        assert!(log.lines()[1].contains("tries=2"), "{:?}", log.lines());
+        for _ in 0..3 {
+            status.taken();
+        }
+        assert_eq!(count("taken again"), 1);
+        failed(TELL_AGAIN + TELL_APART - second);
+        status.taken();
+        assert_eq!(log.lines().len(), 3, "an end that follows no beginning");
+        failed(TELL_AGAIN + TELL_APART);
+        assert_eq!(count("not taken"), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_records_are_told_tell_apart_from_each_other_and_none_is_left_out() {
+        let log = logged();
+        let status = Status::of("otlp", "c".to_owned());
+        let begin = Instant::now();
+        status.rejected(0, "", begin);
+        assert!(log.lines().is_empty());
+        status.rejected(2, "too long", begin);
+        status.rejected(3, "too long", begin + TELL_APART - Duration::from_secs(1));
+        assert_eq!(log.lines().len(), 1);
+        status.rejected(4, "too long", begin + TELL_APART);
+        assert!(log.lines()[1].contains("records=7"), "{:?}", log.lines());
     }
 }

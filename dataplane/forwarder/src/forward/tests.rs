@@ -38,7 +38,11 @@ impl Source for Spool {
         let spooled = self.0.lock();
         let head = u64::try_from(spooled.lines.len()).unwrap();
         let mut lines = Lines::behind(after, head)?;
-        for line in &spooled.lines[spooled.removed..] {
+        let rest = match head > after.sequence {
+            true => &spooled.lines[spooled.removed..],
+            false => &[],
+        };
+        for line in rest {
             if !lines.push(line)? {
                 break;
             }
@@ -67,6 +71,7 @@ struct Taken {
     wait: Option<Duration>,
     has_ended: Arc<tokio::sync::Notify>,
     answers_close: bool,
+    closes: bool,
     hangs: bool,
 }
 
@@ -81,6 +86,7 @@ impl Fake {
             wait: None,
             has_ended: Arc::default(),
             answers_close: false,
+            closes: false,
             hangs: false,
         })))
     }
@@ -103,6 +109,9 @@ impl Deliver for Fake {
         taken
             .numbers
             .extend(lines.items().iter().map(|item| item.sequence));
+        if taken.closes {
+            taken.has_ended.notify_one();
+        }
         Ok(Sent {
             settles: taken.settles,
             rejected: 0,
@@ -134,7 +143,7 @@ impl World {
     fn of(spool: Spool, sink: Fake) -> Self {
         let status = Arc::new(Status::of("syslog", "logs:6514".to_owned()));
         let (stop, stopped) = watch::channel(false);
-        let work = Work::new(spool.clone(), sink.clone(), Arc::clone(&status));
+        let work = Work::new(spool.clone(), sink.clone(), Arc::clone(&status), unix_ms);
         Self {
             spool,
             sink,
@@ -272,6 +281,71 @@ async fn another_chain_is_sent_from_its_beginning() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broken_chain_is_sent_again_from_its_beginning_breaks_max_times_at_most_and_to_its_end() {
+    for breaks in [
+        1,
+        3,
+        BREAKS_MAX - 1,
+        BREAKS_MAX,
+        BREAKS_MAX + 1,
+        2 * BREAKS_MAX,
+    ] {
+        // Lines of two chains in turns: none follows the one before it.
+        let chains = [chain(breaks + 1, 0), chain(breaks + 1, 1)];
+        let mixed = (0..=breaks).map(|at| chains[at % 2][at].clone());
+        let spool = Spool::default();
+        spool.0.lock().lines = mixed.collect();
+        let world = World::of(spool, Fake::new(Settles::Now));
+        sleep(Duration::from_secs(600)).await;
+        let taken = world.taken();
+        let head = u64::try_from(breaks + 1).unwrap();
+        assert_eq!(world.status.facts().delivered, head);
+        let first = taken.iter().filter(|number| **number == 1).count();
+        assert_eq!(first, 1 + breaks.min(BREAKS_MAX));
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(world.taken(), taken, "nothing more comes of it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_and_closes_is_left_alone_for_longer_and_longer() {
+    let world = World::with(3, Settles::Later);
+    world.sink.0.lock().closes = true;
+    sleep(Duration::from_secs(3600)).await;
+    let tries = world.sink.0.lock().tries.clone();
+    assert!(tries.len() < 3600 / 15 + 10, "{}", tries.len());
+    let longest = RETRY_CAP + Spool::LOOK_EVERY;
+    assert!(tries.windows(2).all(|two| two[1] - two[0] <= longest));
+    assert_eq!(world.status.facts().delivered, 0);
+    // What it keeps for long enough counts, and the waits begin anew.
+    world.sink.0.lock().closes = false;
+    sleep(RETRY_CAP + SETTLE + Duration::from_secs(1)).await;
+    assert_eq!(world.status.facts().delivered, 3);
+    world.spool.0.lock().lines = chain(4, 0);
+    world.sink.0.lock().closes = true;
+    sleep(Duration::from_secs(2)).await;
+    let again = world.sink.0.lock().tries.len();
+    assert!(again >= tries.len() + 3, "{again} {}", tries.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn lag_is_told_while_a_sink_is_down_and_ends_with_it() {
+    let world = World::with(300, Settles::Now);
+    world.sink.0.lock().is_down = true;
+    sleep(Duration::from_secs(1)).await;
+    let facts = world.status.facts();
+    // The lines are of 2023.
+    assert!(
+        facts.lag_records == 300 && facts.lag_seconds > 86_400,
+        "{facts:?}"
+    );
+    world.sink.0.lock().is_down = false;
+    sleep(RETRY_CAP).await;
+    let facts = world.status.facts();
+    assert_eq!((facts.lag_records, facts.lag_seconds), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_collector_that_wants_to_be_left_alone_is() {
     let world = World::with(1, Settles::Now);
     {
@@ -309,4 +383,17 @@ async fn an_end_waits_stop_limit_for_a_sink_that_hangs_and_not_for_one_that_is_d
     let began = Instant::now();
     down.end().await;
     assert!(began.elapsed() < STOP_LIMIT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_whoever_could_ask_for_an_end_is_gone_it_ends() {
+    for is_down in [false, true] {
+        let world = World::with(1, Settles::Now);
+        world.sink.0.lock().is_down = is_down;
+        sleep(Duration::from_millis(10)).await;
+        drop(world.stop);
+        let began = Instant::now();
+        world.task.await.unwrap();
+        assert!(began.elapsed() < STOP_LIMIT);
+    }
 }

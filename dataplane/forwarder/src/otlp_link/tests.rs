@@ -5,13 +5,13 @@
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::place::Place;
 use crate::settings::{Kind, RawOtlp, Sink};
-use crate::test_world::{chain, who};
+use crate::test_world::{chain, next_body, who};
 
 /// A collector that judges requests by the numbers of their records.
 struct Collector {
@@ -75,31 +75,6 @@ impl Collector {
             link: OtlpLink::new(to, Arc::new(who())),
             taken,
             requests,
-        }
-    }
-}
-
-async fn next_body(
-    socket: &mut tokio::net::TcpStream,
-    pending: &mut VecDeque<u8>,
-) -> Option<Vec<u8>> {
-    let mut buffer = vec![0; 65_536];
-    loop {
-        let bytes = pending.make_contiguous();
-        let head = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-        if let Some(head) = head {
-            let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();
-            let length = text.split("content-length: ").nth(1).unwrap();
-            let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
-            if bytes.len() >= head + 4 + length {
-                let body = bytes[head + 4..head + 4 + length].to_vec();
-                pending.drain(..head + 4 + length);
-                return Some(body);
-            }
-        }
-        match socket.read(&mut buffer).await {
-            Ok(0) | Err(_) => return None,
-            Ok(count) => pending.extend(&buffer[..count]),
         }
     }
 }
