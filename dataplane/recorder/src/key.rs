@@ -104,6 +104,10 @@ mod tests {
         assert_eq!(open(&folder).unwrap().public(), made.public());
         let public = fs::read_to_string(dir.path().join(PUBLIC)).unwrap();
         assert!(public.starts_with("-----BEGIN PUBLIC KEY-----\n"));
+        fs::write(dir.path().join(PUBLIC), "of somebody else").unwrap();
+        open(&folder).unwrap();
+        let mended = fs::read_to_string(dir.path().join(PUBLIC)).unwrap();
+        assert_eq!(mended, public);
         let leftovers: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
         assert_eq!(leftovers.len(), 3, "{leftovers:?}");
 

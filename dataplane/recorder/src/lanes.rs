@@ -6,7 +6,6 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread::Thread;
 
 use adit_audit::{Record, write_body};
 use parking_lot::{Mutex, MutexGuard};
@@ -24,7 +23,7 @@ pub(crate) struct Lanes {
     // The last try to write has failed.
     is_stuck: AtomicBool,
     // Who is woken when a lane has much.
-    writer: OnceLock<Thread>,
+    writer: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// A lane on cache lines of its own.
@@ -76,10 +75,10 @@ impl Lanes {
         }
     }
 
-    /// This thread is woken from now on when a lane has [`GATHER_BYTES`].
-    pub(crate) fn wake_me(&self) {
+    /// `wake` is called from now on when a lane has come to [`GATHER_BYTES`].
+    pub(crate) fn wake_by(&self, wake: impl Fn() + Send + Sync + 'static) {
         // A second one would be a second writer, which there is not.
-        let _ = self.writer.set(std::thread::current());
+        let _ = self.writer.set(Box::new(wake));
     }
 
     /// Queues a record. `false` when there is no room: it is counted as lost.
@@ -106,9 +105,9 @@ impl Lanes {
         drop(guard);
         if start < GATHER_BYTES
             && end >= GATHER_BYTES
-            && let Some(writer) = self.writer.get()
+            && let Some(wake) = self.writer.get()
         {
-            writer.unpark();
+            wake();
         }
         true
     }
@@ -193,7 +192,7 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::sync::Arc;
 
     use adit_audit::Gap;
 
@@ -241,26 +240,34 @@ mod tests {
     #[test]
     fn the_writer_is_woken_once_when_a_lane_comes_to_so_many_bytes() {
         let lanes = Lanes::new(1, 1 << 20);
-        lanes.wake_me();
-        let is_woken = || {
-            let before = Instant::now();
-            std::thread::park_timeout(Duration::from_millis(20));
-            before.elapsed() < Duration::from_millis(20)
-        };
-        while bytes_in(&lanes) + 200 < GATHER_BYTES {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&woken);
+        lanes.wake_by(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        let (mut before, mut all) = (0, 0);
+        while all < GATHER_BYTES {
+            assert_eq!(woken.load(Ordering::Relaxed), 0, "with {before} bytes");
+            before = all;
             assert!(lanes.put(&gap(1)));
+            all = lanes.lanes[0].0.lock().bodies.len();
         }
-        assert!(!is_woken(), "before there was so much");
-        while bytes_in(&lanes) < GATHER_BYTES {
-            assert!(lanes.put(&gap(1)));
-        }
-        assert!(is_woken());
+        assert!(before < GATHER_BYTES);
+        assert_eq!(woken.load(Ordering::Relaxed), 1);
         assert!(lanes.put(&gap(1)));
-        assert!(!is_woken(), "a second time for the same");
+        assert_eq!(woken.load(Ordering::Relaxed), 1, "a second time for the same");
     }
 
-    fn bytes_in(lanes: &Lanes) -> usize {
-        lanes.lanes[0].0.lock().bodies.len()
+    #[test]
+    fn losses_of_two_lanes_are_told_since_the_first_of_both() {
+        let lost = |count, since_unix_ms| Lost {
+            count,
+            since_unix_ms,
+        };
+        assert_eq!(lost(1, 5).and(lost(2, 3)), lost(3, 3));
+        assert_eq!(lost(1, 3).and(lost(2, 5)), lost(3, 3));
+        assert_eq!(lost(0, 1).and(lost(2, 5)), lost(2, 5));
+        assert_eq!(lost(2, 5).and(lost(0, 1)), lost(2, 5));
     }
 
     #[test]

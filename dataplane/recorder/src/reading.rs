@@ -277,6 +277,21 @@ mod tests {
     }
 
     #[test]
+    fn a_part_does_not_end_within_a_line_that_is_too_long_for_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut text = vec![b'x'; 3 * LINE_BYTES_MAX];
+        text.push(b'\n');
+        text.extend_from_slice(&lines(&[("acme", "/a", 1)]));
+        put(dir.path(), 1, &text);
+        let first = part(dir.path(), Level::All, &wanted(0), 1).unwrap();
+        assert_eq!((first.unreadable, first.requests.len()), (1, 0));
+        let mut asked = wanted(0);
+        asked.after = Some(first.next.unwrap().parse().unwrap());
+        let second = part(dir.path(), Level::All, &asked, READ_BYTES_MAX).unwrap();
+        assert_eq!((second.unreadable, paths(&second)), (0, vec![("/a", 1)]));
+    }
+
+    #[test]
     fn what_is_no_record_is_counted_and_passed_over_and_half_a_line_is_not_read_yet() {
         let dir = tempfile::tempdir().unwrap();
         let mut text = vec![b'x'; 3 * LINE_BYTES_MAX];

@@ -90,7 +90,8 @@ impl Recorder {
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || {
-                woken.wake_me();
+                let this = std::thread::current();
+                woken.wake_by(move || this.unpark());
                 let mut due = Instant::now();
                 while !asked.load(Ordering::Acquire) {
                     if Instant::now() < due {
@@ -340,6 +341,7 @@ mod tests {
             let recorder = start(dir.path(), when, 1);
             assert_eq!(recorder.record(&gap(1)).is_err(), is_refused);
             assert_eq!(recorder.lanes.lost(), 1);
+            assert_eq!(recorder.facts()["lost"], json!(1));
             assert!(!recorder.is_closed(), "writing works");
             recorder.lanes.set_stuck(true);
             assert_eq!(recorder.is_closed(), is_refused);

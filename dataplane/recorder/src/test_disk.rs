@@ -143,7 +143,8 @@ impl Disk {
 impl Storage for Disk {
     fn list(&self) -> io::Result<Vec<Found>> {
         let state = self.0.borrow();
-        let found = state.segments.iter().map(|(number, held)| Found {
+        // In any order, and not in the one that is handy.
+        let found = state.segments.iter().rev().map(|(number, held)| Found {
             number: *number,
             bytes: bytes(held.bytes.len()),
             unix_ms: 0,

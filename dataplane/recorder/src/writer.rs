@@ -512,4 +512,6 @@ impl Batch {
 }
 
 #[cfg(test)]
+mod borders;
+#[cfg(test)]
 mod tests;

@@ -7,13 +7,13 @@ use ring::signature::Ed25519KeyPair;
 use super::*;
 use crate::test_disk::{Disk, Fault, Left};
 
-const KEEPING: Keeping = Keeping {
+pub(super) const KEEPING: Keeping = Keeping {
     segment_bytes: 2_000,
     segment_ms: 3_600_000,
     keep_bytes: 1 << 40,
     keep_ms: 1 << 40,
 };
-const START_MS: u64 = 1_800_000_000_000;
+pub(super) const START_MS: u64 = 1_800_000_000_000;
 
 fn key() -> SigningKey {
     // A key a process: reading it is all that a writer does with it.
@@ -25,17 +25,26 @@ fn key() -> SigningKey {
     SigningKey::from_pkcs8(der).unwrap()
 }
 
-fn open(disk: &Disk, keeping: Keeping, spool_bytes: u64) -> Writer<Disk> {
+pub(super) fn open(disk: &Disk, keeping: Keeping, spool_bytes: u64) -> Writer<Disk> {
+    open_at(disk, keeping, spool_bytes, START_MS)
+}
+
+pub(super) fn open_at(
+    disk: &Disk,
+    keeping: Keeping,
+    spool_bytes: u64,
+    now_ms: u64,
+) -> Writer<Disk> {
     let lanes = Arc::new(Lanes::new(2, spool_bytes));
     let who = Who {
         node: "agent-1".to_owned(),
         software: "aditd".to_owned(),
     };
-    Writer::open(disk.clone(), keeping, key(), lanes, &who, START_MS).unwrap()
+    Writer::open(disk.clone(), keeping, key(), lanes, &who, now_ms).unwrap()
 }
 
 /// A record that can be found again, by its number.
-fn put(writer: &Writer<Disk>, number: u64) -> bool {
+pub(super) fn put(writer: &Writer<Disk>, number: u64) -> bool {
     writer.lanes.put(&Record::Gap(Gap {
         unix_ms: number,
         since_unix_ms: 0,
@@ -44,7 +53,7 @@ fn put(writer: &Writer<Disk>, number: u64) -> bool {
 }
 
 /// Verifies all that is there; the summary, and each record as a word.
-fn read(disk: &Disk) -> Result<(Summary, Vec<String>), Flaw> {
+pub(super) fn read(disk: &Disk) -> Result<(Summary, Vec<String>), Flaw> {
     let mut history = History::new(vec![key().public()]);
     let mut words = Vec::new();
     for (number, bytes) in disk.segments() {
@@ -72,7 +81,7 @@ fn read(disk: &Disk) -> Result<(Summary, Vec<String>), Flaw> {
     Ok((history.finish()?, words))
 }
 
-fn words(disk: &Disk) -> Vec<String> {
+pub(super) fn words(disk: &Disk) -> Vec<String> {
     read(disk).unwrap_or_else(|flaw| panic!("{flaw}")).1
 }
 
@@ -316,6 +325,14 @@ fn every_crash_leaves_a_chain_that_goes_on_and_tells_what_was_cut() {
                 read(&disk).unwrap_or_else(|flaw| panic!("step {at}, {left:?} left: {flaw}"));
             assert!(summary.is_stopped);
             assert!(words.contains(&"4711".to_owned()));
+            let segments = disk.segments();
+            let (_, closed) = segments.split_last().unwrap();
+            for (number, bytes) in closed.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+                let last = bytes.split_inclusive(|byte| *byte == b'\n').next_back();
+                let last = adit_audit::read_line(last.unwrap()).unwrap().record;
+                let is_signed = matches!(last, Record::Checkpoint(_));
+                assert!(is_signed, "step {at}, {left:?} left: {number}");
+            }
             let told: Vec<&String> = words
                 .iter()
                 .filter(|word| word.starts_with("recovered"))
