@@ -215,6 +215,10 @@ async fn without_acknowledgement_lines_count_when_the_connection_lived_on_for_se
     assert_eq!(world.status.facts().delivered, 0);
     sleep(Duration::from_millis(600)).await;
     assert_eq!(world.status.facts().delivered, 3);
+    // A server that closes when it has nothing to do loses nothing.
+    world.sink.0.lock().has_ended.notify_one();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.status.facts().trouble, None);
     world.spool.0.lock().lines = chain(5, 0);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(world.taken(), up_to(5));
@@ -278,6 +282,14 @@ async fn another_chain_is_sent_from_its_beginning() {
     world.spool.0.lock().lines = chain(20, 5);
     sleep(Duration::from_secs(4)).await;
     assert_eq!(world.taken()[13..], up_to(20));
+    // Shorter again where it was broken before: what is there goes out, nobody waits for more.
+    for (count, filler) in [(10, 8), (15, 8), (20, 8), (7, 9)] {
+        let before = world.taken().len();
+        world.spool.0.lock().lines = chain(count, filler);
+        sleep(Duration::from_secs(60)).await;
+        let last = u64::try_from(count).unwrap();
+        assert_eq!(world.taken()[before..].last(), Some(&last), "{count}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
