@@ -85,6 +85,9 @@ fn start_governed(setting: &Setting, mut plane: Option<&mut Plane>) -> Result<Su
     if let Some(level) = setting.audit {
         // Writing to a String does not fail.
         let _ = writeln!(agent, "[audit]\nlevel = \"{level}\"");
+        if let Some(url) = &setting.sink {
+            let _ = writeln!(agent, "[audit.otlp]\nurl = \"{url}\"");
+        }
     }
     std::fs::write(dir.join("agent.toml"), agent)?;
     if let Some(plane) = &mut plane {

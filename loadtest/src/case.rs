@@ -48,6 +48,8 @@ pub(crate) enum Kind {
     Pushes,
     /// Levels of audit.
     Audit,
+    /// Audit records that are sent on, and a sink that is down.
+    Sinks,
 }
 
 /// How a tunnel dies.
@@ -118,7 +120,7 @@ pub(crate) const SCENARIOS: [Scenario; 15] = [
     of_plane(
         'o',
         "audit",
-        "what recording decisions costs a request under full load",
+        "what recording decisions costs a request under full load; p99 with a sink that takes, and one that is down",
     ),
 ];
 
@@ -285,7 +287,13 @@ pub(crate) fn cases(scenario: &Scenario, quick: bool, processors: usize) -> Vec<
         ),
         'm' => few(1, vec![case("1000000 resources", Kind::Million)]),
         'n' => few(1, vec![case("50 % load", Kind::Pushes)]),
-        'o' => few(1, vec![case("64 connections", Kind::Audit)]),
+        'o' => few(
+            1,
+            vec![
+                case("64 connections", Kind::Audit),
+                case("sinks, 50 % load", Kind::Sinks),
+            ],
+        ),
         _ => Vec::new(),
     }
 }
@@ -323,7 +331,8 @@ impl Kind {
             | Self::Nodes(_)
             | Self::Million
             | Self::Pushes
-            | Self::Audit => Applies::Adit,
+            | Self::Audit
+            | Self::Sinks => Applies::Adit,
         }
     }
 }

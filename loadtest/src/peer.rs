@@ -441,6 +441,7 @@ mod tests {
             quality: None,
             tunnels: 0,
             audit: None,
+            sink: None,
         };
         let stage = Stage::new(&setting).unwrap();
         let templates = [

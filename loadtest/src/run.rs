@@ -117,6 +117,7 @@ fn bench(args: &RunArgs, places: Places) -> Result<Bench> {
         quality: None,
         tunnels: 0,
         audit: None,
+        sink: None,
     };
     let threads = args.threads.unwrap_or_else(|| (processors / 4).max(1));
     let mut bench = Bench::new(setting, threads)?;

@@ -9,6 +9,7 @@ mod nodes;
 mod outage;
 mod push;
 mod pushes;
+mod sinks;
 mod throughput;
 
 use anyhow::Result;
@@ -41,5 +42,6 @@ pub(crate) fn run(bench: &mut Bench, case: &Case, who: &str) -> Result<Measured>
         Kind::Million => million::run(bench),
         Kind::Pushes => pushes::run(bench),
         Kind::Audit => audit::run(bench),
+        Kind::Sinks => sinks::run(bench),
     }
 }

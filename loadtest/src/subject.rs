@@ -53,6 +53,8 @@ pub(crate) struct Setting {
     pub(crate) tunnels: usize,
     /// Which decisions adit's agent records; its own default if nothing is said.
     pub(crate) audit: Option<&'static str>,
+    /// Where it sends its records as OTLP, if anywhere; goes with `audit`.
+    pub(crate) sink: Option<String>,
 }
 
 impl Subject {

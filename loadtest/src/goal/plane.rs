@@ -4,7 +4,7 @@ use super::Goal::{self, AtMost};
 use super::{Row, higher, lower};
 
 /// The table of the control plane.
-pub(super) const ROWS: [Row; 56] = [
+pub(super) const ROWS: [Row; 69] = [
     lower(
         "nodes",
         "embedded store",
@@ -389,6 +389,97 @@ pub(super) const ROWS: [Row; 56] = [
         "64 connections",
         "failed_all",
         "failed requests, all",
+        AtMost(0.0),
+    ),
+    lower(
+        "audit",
+        "sinks, 50 % load",
+        "none_p50_us",
+        "p50 us, no sink",
+        Goal::None,
+    ),
+    lower(
+        "audit",
+        "sinks, 50 % load",
+        "takes_p50_us",
+        "p50 us, sink takes",
+        Goal::None,
+    ),
+    lower(
+        "audit",
+        "sinks, 50 % load",
+        "down_p50_us",
+        "p50 us, sink down",
+        Goal::None,
+    ),
+    lower(
+        "audit",
+        "sinks, 50 % load",
+        "none_p99_us",
+        "p99 us, no sink",
+        Goal::None,
+    ),
+    lower(
+        "audit",
+        "sinks, 50 % load",
+        "takes_p99_us",
+        "p99 us, sink takes",
+        Goal::None,
+    ),
+    lower(
+        "audit",
+        "sinks, 50 % load",
+        "down_p99_us",
+        "p99 us, sink down",
+        Goal::None,
+    ),
+    lower(
+        "audit",
+        "sinks, 50 % load",
+        "none_cpu_us",
+        "CPU us/request, no sink",
+        Goal::None,
+    ),
+    lower(
+        "audit",
+        "sinks, 50 % load",
+        "takes_cpu_us",
+        "CPU us/request, sink takes",
+        Goal::None,
+    ),
+    lower(
+        "audit",
+        "sinks, 50 % load",
+        "down_cpu_us",
+        "CPU us/request, sink down",
+        Goal::None,
+    ),
+    lower(
+        "audit",
+        "sinks, 50 % load",
+        "takes_p99_more_percent",
+        "p99, % more, sink takes",
+        Goal::None,
+    ),
+    lower(
+        "audit",
+        "sinks, 50 % load",
+        "down_p99_more_percent",
+        "p99, % more, sink down",
+        AtMost(5.0),
+    ),
+    higher(
+        "audit",
+        "sinks, 50 % load",
+        "takes_sent",
+        "records sent, sink takes",
+        Goal::None,
+    ),
+    lower(
+        "audit",
+        "sinks, 50 % load",
+        "failed_down",
+        "failed requests, sink down",
         AtMost(0.0),
     ),
 ];
