@@ -12,6 +12,7 @@ mod changes;
 mod connections;
 mod demo;
 mod fetch;
+mod gateway_audit;
 mod https;
 mod leaks;
 mod logs;

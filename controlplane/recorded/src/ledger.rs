@@ -163,7 +163,10 @@ impl Ledger {
         match record {
             Record::Decision(decision) => self.decision(&decision),
             Record::Gap(gap) => facts.lost = facts.lost.saturating_add(gap.lost),
-            Record::Started(_)
+            // What a gateway refused met no rule, and what it passed on is a decision of an agent.
+            Record::Request(_)
+            | Record::Tunnel(_)
+            | Record::Started(_)
             | Record::RulesPushed(_)
             | Record::Act(_)
             | Record::Recovered(_)

@@ -12,6 +12,7 @@ use adit_audit::{Decision, Level, Outcome, Record, Sink, Text, Traffic, Unrecord
 use adit_policy::{Denial, Permit, Request};
 use adit_proto::connect::Request as Connect;
 use adit_proto::refusal::Refusal;
+use adit_recorder::unix_ms;
 use adit_runtime::clock;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -144,11 +145,6 @@ impl Decisions {
             .map_err(|error| error.to_string())?
     }
 
-    /// What the keeper of records says of itself; null without one.
-    pub(crate) fn facts(&self) -> Value {
-        self.sink.as_ref().map_or(Value::Null, |sink| sink.facts())
-    }
-
     /// The last denials, newest first.
     pub(crate) fn denials(&self) -> Vec<Denied> {
         self.denials.lock().iter().cloned().collect()
@@ -165,11 +161,6 @@ impl fmt::Debug for Decisions {
             .field("recorded", &self.sink.is_some())
             .finish_non_exhaustive()
     }
-}
-
-/// Now, as records tell it.
-pub(crate) fn unix_ms() -> u64 {
-    clock::unix_micros() / 1000
 }
 
 fn record(

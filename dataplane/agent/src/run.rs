@@ -9,9 +9,8 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 
 use adit_audit::Sink;
-use adit_forwarder::Forwarder;
 use adit_mux::Budget;
-use adit_recorder::{Recorder, Who};
+use adit_recorder::Audit;
 use adit_runtime::admin::Doors;
 use adit_runtime::drain::{Drain, Phase};
 use adit_runtime::housekeeping::{Handle, Housekeeping, Signal};
@@ -43,8 +42,7 @@ pub struct Agent {
     housekeeping: Handle,
     threads: Vec<JoinHandle<std::io::Result<()>>>,
     addresses: Addresses,
-    recorder: Arc<Recorder>,
-    forwarder: Arc<Forwarder>,
+    audit: Arc<Audit>,
     // Last: it writes what the others had to say.
     _logging: logging::Logging,
 }
@@ -89,8 +87,11 @@ impl Agent {
         let choice =
             shard::choose(std::env::var("ADITD_DRIVER").ok().as_deref()).map_err(StartError)?;
         let store = Store::new(Folder::claim(&settings.state).map_err(StartError)?);
-        let recorder = record(&settings)?;
-        let forwarder = Arc::new(send_on(&settings, &recorder)?);
+        // One more than shards: pushes are recorded by housekeeping.
+        let threads = settings.shards + 1;
+        let audit = Audit::start(settings.audit.clone(), &settings.name, threads)
+            .map(Arc::new)
+            .map_err(StartError::new)?;
         let doors =
             Doors::open(&settings.admin).map_err(|error| StartError(format!("admin: {error}")))?;
         let addresses = Addresses {
@@ -105,15 +106,15 @@ impl Agent {
         Counters::snapshot_in_force(rules.as_ref());
 
         let housekeeping = Housekeeping::start("housekeeping").map_err(StartError::new)?;
-        let sink: Arc<dyn Sink> = Arc::<Recorder>::clone(&recorder);
-        let (shared, receivers) = share(settings, &housekeeping, choice, journal, Some(sink))?;
+        let sink = Some(audit.sink());
+        let (shared, receivers) = share(settings, &housekeeping, choice, journal, sink)?;
         shared.in_force.store(rules.map(Arc::new));
         let intake = Arc::new(Intake::new(Arc::clone(&shared), store, signers));
         let status = Arc::new(Status {
             shared: Arc::clone(&shared),
             intake: Arc::clone(&intake),
             since_unix: clock::unix_now(),
-            forwarder: Arc::clone(&forwarder),
+            audit: Arc::clone(&audit),
         });
         if let Some(control) = shared.control.clone() {
             adit_runtime::metrics::describe(adit_subscription::metrics::FAMILIES);
@@ -151,8 +152,7 @@ impl Agent {
             housekeeping,
             threads,
             addresses,
-            recorder,
-            forwarder,
+            audit,
             _logging: logging,
         })
     }
@@ -207,8 +207,7 @@ impl Agent {
                 Err(_panic) => code = ExitCode::FAILURE,
             }
         }
-        self.recorder.stop();
-        self.forwarder.stop();
+        self.audit.stop();
         tracing::info!("agent down");
         self.housekeeping.shutdown();
         code
@@ -221,26 +220,6 @@ impl fmt::Debug for Agent {
             .field("addresses", &self.addresses)
             .finish_non_exhaustive()
     }
-}
-
-fn record(settings: &Settings) -> Result<Arc<Recorder>, StartError> {
-    let who = Who {
-        node: settings.name.clone(),
-        software: concat!("aditd ", env!("CARGO_PKG_VERSION")).to_owned(),
-    };
-    // One more than shards: pushes are recorded by housekeeping.
-    Recorder::start(settings.audit.clone(), &who, settings.shards + 1).map_err(StartError::new)
-}
-
-fn send_on(settings: &Settings, recorder: &Arc<Recorder>) -> Result<Forwarder, StartError> {
-    let who = adit_forwarder::Who::here(
-        settings.name.clone(),
-        concat!("aditd ", env!("CARGO_PKG_VERSION")).to_owned(),
-    );
-    let of = Arc::clone(recorder);
-    let folder = settings.audit.folder.clone();
-    Forwarder::start(settings.sinks.clone(), &folder, who, move || of.written())
-        .map_err(StartError::new)
 }
 
 pub(crate) type Inboxes = Vec<Receiver<Message>>;

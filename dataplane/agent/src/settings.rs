@@ -6,6 +6,7 @@ use std::time::Duration;
 use adit_manifest::PublicKey;
 use adit_proto::check_location;
 use adit_proto::control::Trust;
+use adit_recorder::AuditSettings;
 use adit_runtime::settings::{Document, Problems, Section};
 use adit_runtime::{admin, logging, shard};
 use adit_subscription::{Control, Enrolment, Subscription};
@@ -16,8 +17,6 @@ use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use crate::limits::{SIGNING_KEYS_MAX, TUNNELS_MAX};
-
-mod sinks;
 
 /// All that an agent needs to know, checked.
 #[derive(Debug)]
@@ -54,10 +53,8 @@ pub struct Settings {
     pub control: Option<Control>,
     /// How backends are spoken to.
     pub backend: BackendSettings,
-    /// How records of decisions and pushes are kept.
-    pub audit: adit_recorder::Settings,
-    /// Where they are sent to.
-    pub sinks: Vec<adit_forwarder::Sink>,
+    /// How records of decisions and pushes are kept, and where they are sent to.
+    pub audit: AuditSettings,
     /// Admin endpoint.
     pub admin: admin::Settings,
     /// Log.
@@ -169,8 +166,7 @@ impl Settings {
         let streams_max = size(tunnel.integer("streams_max", 16_384, 1..=1_000_000));
 
         let backend = read_backend(&root.section("backend"));
-        let audit = adit_recorder::Settings::read(&root.section("audit"), state.join("audit"));
-        let sinks = sinks::read(&root.section("audit"));
+        let audit = AuditSettings::read(&root.section("audit"), state.join("audit"));
         let admin = admin::Settings::read(&root.section("admin"));
         let logging = logging::Settings::read(&root.section("log"));
         let cores = u64::try_from(shard::cores()).unwrap_or(1).min(SHARDS_MAX);
@@ -207,7 +203,6 @@ impl Settings {
             control,
             backend,
             audit,
-            sinks,
             admin,
             logging,
             shards,

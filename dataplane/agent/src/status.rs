@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use adit_audit::{Cursor, Wanted};
-use adit_forwarder::Forwarder;
 use adit_policy::OwnedRequest;
 use adit_proto::control::why_of;
+use adit_recorder::Audit;
 use adit_runtime::admin::{AdminRequest, AdminResponse, BoxFuture, Node};
 use adit_runtime::clock;
 use serde::Deserialize;
@@ -19,7 +19,7 @@ pub(crate) struct Status {
     pub(crate) shared: Arc<Shared>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) since_unix: u64,
-    pub(crate) forwarder: Arc<Forwarder>,
+    pub(crate) audit: Arc<Audit>,
 }
 
 impl Node for Status {
@@ -47,8 +47,8 @@ impl Node for Status {
                 "systems": rules.snapshot.table().rules().systems.len(),
                 "unusable": rules.trust.problems(),
             })),
-            "audit": shared.decisions.facts(),
-            "audit_sinks": self.forwarder.facts(),
+            "audit": self.audit.facts(),
+            "audit_sinks": self.audit.sinks(),
             "control": shared.control.as_ref().map(|control| control.status()),
             "streams": shared.streams.load(Ordering::Relaxed),
             "failures": shared.journal.entries(),

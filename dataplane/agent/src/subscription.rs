@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use adit_audit::{Digest, PushOutcome, Record, RulesPushed, Text};
 use adit_policy::{Problems, Snapshot};
+use adit_recorder::unix_ms;
 use adit_runtime::clock;
 use adit_runtime::journal::Journal;
 use adit_runtime::mailbox::tell_all;
@@ -16,7 +17,6 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use crate::backend::trust::Trust;
-use crate::decisions::unix_ms;
 use crate::enforce::InForce;
 use crate::metrics::Counters;
 use crate::settings::TlsRoots;

@@ -7,6 +7,7 @@
 mod body;
 mod chain;
 mod digest;
+mod gateway;
 mod hex;
 mod history;
 mod keys;
@@ -21,6 +22,7 @@ mod verify;
 pub use body::write_body;
 pub use chain::Chain;
 pub use digest::{Digest, DigestError};
+pub use gateway::{Request, RequestOutcome, Tunnel, TunnelEvent};
 pub use history::{Flaw, History};
 pub use keys::{KeyError, KeyId, PublicKey, Signature, SigningKey};
 pub use record::{

@@ -4,12 +4,12 @@
 /// fit is not read by people anyway, and its request is refused or forwarded whatever its record says.
 pub const TEXT_BYTES_MAX: usize = 1024;
 
-/// Bytes of one line with its line feed. Default 32 KiB: eight texts of [`TEXT_BYTES_MAX`], each byte doubled by JSON,
+/// Bytes of one line with its line feed. Default 32 KiB: twelve texts of [`TEXT_BYTES_MAX`], each byte doubled by JSON,
 /// with room for the rest. Nothing longer was ever written, so a verifier refuses it unread; that is also the memory it
 /// needs.
 pub const LINE_BYTES_MAX: usize = 32 * 1024;
 
-const _: () = assert!(8 * 2 * (TEXT_BYTES_MAX + 64) + 2048 < LINE_BYTES_MAX);
+const _: () = assert!(12 * 2 * (TEXT_BYTES_MAX + 64) + 2048 < LINE_BYTES_MAX);
 
 /// Different requests in one answer about recorded traffic, while a node puts it together. Default 10,000: a page of
 /// records has some 100,000. Worst case 10,000 x 5,000 bytes = 50 MB; as people write names and paths 3 MB. Further

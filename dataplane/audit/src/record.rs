@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::gateway::{Request, Tunnel};
 use crate::keys::{KeyId, Signature};
 use crate::text::Text;
 
@@ -21,6 +22,12 @@ pub enum Record<'a> {
     /// A request was judged.
     #[serde(borrow)]
     Decision(Decision<'a>),
+    /// A request came to a gateway.
+    #[serde(borrow)]
+    Request(Request<'a>),
+    /// An agent came to a gateway for a tunnel, or its tunnel has ended.
+    #[serde(borrow)]
+    Tunnel(Tunnel<'a>),
     /// New rules were offered to the node.
     #[serde(borrow)]
     RulesPushed(RulesPushed<'a>),
@@ -232,6 +239,8 @@ impl Record<'_> {
         match self {
             Self::Started(started) => started.unix_ms,
             Self::Decision(decision) => decision.unix_ms,
+            Self::Request(request) => request.unix_ms,
+            Self::Tunnel(tunnel) => tunnel.unix_ms,
             Self::RulesPushed(pushed) => pushed.unix_ms,
             Self::Act(act) => act.unix_ms,
             Self::Gap(gap) => gap.unix_ms,

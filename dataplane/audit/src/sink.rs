@@ -29,11 +29,6 @@ pub trait Sink: Send + Sync {
         let _ = wanted;
         Err("nobody keeps records here".to_owned())
     }
-
-    /// What it says of itself in a node's status.
-    fn facts(&self) -> serde_json::Value {
-        serde_json::Value::Null
-    }
 }
 
 /// Which decisions are recorded.

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::time::Duration;
 
-use adit_audit::{Digest, Outcome, PushOutcome, Record, read_line};
+use adit_audit::{Digest, Outcome, PushOutcome, Record, RequestOutcome, read_line};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
@@ -303,6 +303,15 @@ fn told(record: &Record<'_>) -> (&'static str, Severity) {
             Outcome::Allowed { .. } => ("decision", Severity::Info),
             Outcome::Denied { .. } => ("decision", Severity::Notice),
         },
+        Record::Request(request) => match request.outcome {
+            RequestOutcome::Passed { .. } | RequestOutcome::BrokenOff => {
+                ("request", Severity::Info)
+            }
+            RequestOutcome::Refused { .. } | RequestOutcome::RefusedByAgent { .. } => {
+                ("request", Severity::Notice)
+            }
+        },
+        Record::Tunnel(_) => ("tunnel", Severity::Notice),
         Record::RulesPushed(pushed) => match pushed.outcome {
             PushOutcome::InForce => ("rules-pushed", Severity::Notice),
             PushOutcome::Refused { .. } => ("rules-pushed", Severity::Warning),

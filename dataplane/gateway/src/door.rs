@@ -18,6 +18,7 @@ use adit_transport::{Piece, Stream, StreamError, Watched, Wire};
 
 use crate::directory::{Busy, Entry};
 use crate::shard::Shard;
+use crate::trace::Steps;
 
 /// Where the next stream of a caller goes.
 pub(crate) enum Route {
@@ -142,6 +143,7 @@ pub(crate) async fn converse(
     shard: &Shard,
     (link, entry): (&Rc<Link>, &Arc<Entry>),
     front: &[u8],
+    steps: &Steps,
     wire: &Watched,
 ) -> Result<(Box<Conversation>, Vec<u8>), Unbegun> {
     let opened = open(shard, link, entry).await?;
@@ -177,7 +179,10 @@ pub(crate) async fn converse(
             early.drain(..used.min(early.len()));
             Ok((Box::new(Conversation { opened, pieces }), early))
         }
-        Ok((Response::Refused { refusal, .. }, _)) => Err(refusal.into()),
+        Ok((Response::Refused { refusal, .. }, _)) => {
+            steps.refused_by_agent();
+            Err(refusal.into())
+        }
         Err(refusal) => {
             opened.stream.reset();
             Err(refusal.into())

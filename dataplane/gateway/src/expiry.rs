@@ -47,11 +47,16 @@ pub(crate) fn trust(shard: &Shard) {
 
 /// Cuts `link` if its agent was revoked, be it during the handshake.
 pub(crate) fn check(shard: &Shard, link: &Rc<Link>) {
-    let trusted = shard.shared.trusted.load();
-    let leaf = &link.peer().identity.leaf;
-    if trusted.as_ref().is_some_and(|roots| roots.is_revoked(leaf)) {
+    if is_revoked(shard, link) {
         cut(Rc::clone(link));
     }
+}
+
+/// Whether the certificate of its agent is revoked.
+pub(crate) fn is_revoked(shard: &Shard, link: &Link) -> bool {
+    let trusted = shard.shared.trusted.load();
+    let leaf = &link.peer().identity.leaf;
+    trusted.as_ref().is_some_and(|roots| roots.is_revoked(leaf))
 }
 
 fn cut(link: Rc<Link>) {

@@ -12,6 +12,7 @@ mod expiry;
 mod limits;
 mod listen;
 pub mod metrics;
+mod records;
 mod refuse;
 mod run;
 mod settings;

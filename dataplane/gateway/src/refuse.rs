@@ -1,6 +1,8 @@
 //! A refusal in the words of the HTTP door. The reason comes from the closed list; internal names,
 //! addresses and rules never leave the house.
 
+use std::net::SocketAddr;
+
 use adit_proto::connect::RequestId;
 use adit_proto::http;
 use adit_proto::refusal::Refusal;
@@ -10,6 +12,7 @@ use crate::trace::{Steps, Wanted};
 /// What the caller asked for, as far as it is his own words, and how far it has come.
 #[derive(Debug, Default)]
 pub(crate) struct Asked<'a> {
+    pub(crate) from: Option<SocketAddr>,
     pub(crate) method: &'a str,
     pub(crate) host: &'a str,
     pub(crate) port: u16,
@@ -38,6 +41,7 @@ impl Asked<'_> {
     pub(crate) fn wanted(&self) -> Wanted<'_> {
         Wanted {
             door: self.door(),
+            from: self.from,
             method: self.method,
             host: self.host,
             port: self.port,

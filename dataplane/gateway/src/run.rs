@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use adit_mux::Budget;
+use adit_recorder::Audit;
 use adit_runtime::admin::Doors;
 use adit_runtime::drain::{Drain, Phase};
 use adit_runtime::housekeeping::{Handle, Housekeeping, Signal};
@@ -17,6 +18,7 @@ use adit_runtime::journal::Journal;
 use adit_runtime::mailbox::{Receiver, mailbox};
 use adit_runtime::{clock, logging, shard};
 use adit_subscription::{Facts, Subscription};
+use adit_tls::Role;
 use adit_transport::link::mux_settings;
 use adit_transport::listen::{self as sockets, Listener};
 use adit_transport::socket::Leg;
@@ -26,6 +28,7 @@ use serde_json::json;
 use crate::control::Subscribed;
 use crate::directory::Directory;
 use crate::metrics::FAMILIES;
+use crate::records::Records;
 use crate::settings::{KeySource, SOFTWARE, Settings};
 use crate::shard::{Message, Shard, Shared};
 use crate::status::Status;
@@ -38,6 +41,7 @@ pub struct Gateway {
     housekeeping: Handle,
     threads: Vec<JoinHandle<std::io::Result<()>>>,
     addresses: Addresses,
+    audit: Arc<Audit>,
     // Last: it writes what the others had to say.
     _logging: logging::Logging,
 }
@@ -75,10 +79,10 @@ struct ShardDoors {
 }
 
 impl Gateway {
-    /// Opens the doors and starts the threads.
+    /// Opens the doors, begins to record and starts the threads.
     ///
     /// # Errors
-    /// When an address is taken, a driver cannot be had or a thread cannot be started.
+    /// When an address is taken, the audit folder cannot be had, a driver cannot be had or a thread cannot be started.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let logging =
             logging::start(&settings.logging).map_err(|error| StartError(error.to_string()))?;
@@ -106,6 +110,14 @@ impl Gateway {
             socks5: socks5.as_ref().and_then(local),
             admin: admin.address(),
         };
+
+        let audit = Audit::start(
+            settings.audit,
+            name_of(&settings.tls, &settings.name),
+            count,
+        )
+        .map(Arc::new)
+        .map_err(|error| StartError(error.to_string()))?;
 
         let control = settings
             .control
@@ -139,6 +151,7 @@ impl Gateway {
             keys_version: AtomicU64::new(0),
             directory: Directory::default(),
             traces: Traces::new(mailboxes.len()),
+            records: Records::new(Some(audit.sink())),
             mailboxes,
             connections: AtomicUsize::new(0),
             drain: Drain::new(),
@@ -153,6 +166,7 @@ impl Gateway {
             Housekeeping::start("housekeeping").map_err(|error| StartError(error.to_string()))?;
         let status = Arc::new(Status {
             shared: Arc::clone(&shared),
+            audit: Arc::clone(&audit),
             doors: json!({
                 "tunnel": addresses.tunnel.to_string(),
                 "http": addresses.http.map(|a| a.to_string()),
@@ -204,6 +218,7 @@ impl Gateway {
             housekeeping,
             threads,
             addresses,
+            audit,
             _logging: logging,
         })
     }
@@ -258,6 +273,7 @@ impl Gateway {
                 Err(_panic) => code = ExitCode::FAILURE,
             }
         }
+        self.audit.stop();
         tracing::info!("gateway down");
         self.housekeeping.shutdown();
         code
@@ -269,6 +285,14 @@ impl fmt::Debug for Gateway {
         f.debug_struct("Gateway")
             .field("addresses", &self.addresses)
             .finish_non_exhaustive()
+    }
+}
+
+// Of several gateways that were given no names, records shall not look alike.
+fn name_of<'s>(tls: &'s adit_tls::ServerSettings, configured: &'s str) -> &'s str {
+    match &tls.id().role {
+        Role::Gateway { name } => name,
+        Role::Agent { .. } | Role::Control { .. } => configured,
     }
 }
 

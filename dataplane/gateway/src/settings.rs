@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use adit_recorder::AuditSettings;
 use adit_runtime::settings::{Document, Problems, Section};
 use adit_runtime::{admin, logging};
 use adit_subscription::{Control, Enrolment, Subscription};
@@ -33,6 +34,8 @@ pub struct Settings {
     pub verifier: Verifier,
     /// Where its keys come from, to look for new ones.
     pub keys: KeySource,
+    /// How records of requests and tunnels are kept, and where they are sent to.
+    pub audit: AuditSettings,
     /// Admin endpoint.
     pub admin: admin::Settings,
     /// Log.
@@ -151,6 +154,11 @@ impl Settings {
         let socks_limit = socks.duration("negotiation_timeout", secs(5), millis(100)..=secs(60));
 
         let token = read_token(&root.section("token"));
+        let identity = control.as_ref().map_or_else(
+            || gateway.path("identity", IDENTITY),
+            |control| control.identity.clone(),
+        );
+        let audit = AuditSettings::read(&root.section("audit"), identity.with_file_name("audit"));
         let admin = admin::Settings::read(&root.section("admin"));
         let logging = logging::Settings::read(&root.section("log"));
         let cores = u64::try_from(adit_runtime::shard::cores()).unwrap_or(1);
@@ -181,6 +189,7 @@ impl Settings {
             },
             verifier,
             keys,
+            audit,
             admin,
             logging,
             shards,
@@ -198,7 +207,7 @@ fn read_identity(
     let gateway = root.section("gateway");
     let tunnel = root.section("tunnel");
     let section = root.section("control");
-    let folder = gateway.path("identity", "gateway/identity");
+    let folder = gateway.path("identity", IDENTITY);
     let Some(control) = Control::read(&section, folder, false) else {
         if gateway.has("identity") {
             gateway.problem(
@@ -322,5 +331,7 @@ const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
+/// Where the identity is, counted from the folder of the configuration.
+const IDENTITY: &str = "gateway/identity";
 /// Name and version, as peers are told.
 pub(crate) const SOFTWARE: &str = concat!("adit-gateway/", env!("CARGO_PKG_VERSION"));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use adit_proto::connect::RequestId;
 use adit_runtime::drain::{Drain, Phase};
 use adit_runtime::journal::Journal;
 use adit_runtime::local::Once;
@@ -23,8 +24,9 @@ use foldhash::fast::RandomState;
 
 use crate::directory::{Directory, Entry};
 use crate::metrics::Counters;
+use crate::records::Records;
 use crate::settings::Limits;
-use crate::trace::Traces;
+use crate::trace::{Outcome, Steps, Traces, Wanted};
 use crate::{expiry, listen, tunnels};
 
 /// What all shards of the process share. Nothing in it is on the byte path.
@@ -44,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) drain_limit: Duration,
     pub(crate) journal: Arc<Journal>,
     pub(crate) traces: Traces,
+    pub(crate) records: Records,
     pub(crate) choice: Choice,
     /// Whom to trust, once that has changed.
     pub(crate) trusted: ArcSwapOption<Roots>,
@@ -80,6 +83,7 @@ pub(crate) enum Message {
 
 /// What a SOCKS client asked for, authenticated.
 pub(crate) struct SocksAsked {
+    pub(crate) from: SocketAddr,
     pub(crate) caller: Arc<Caller>,
     pub(crate) location: String,
     pub(crate) host: String,
@@ -135,6 +139,20 @@ impl Shard {
         Some(Held {
             shard: Rc::clone(self),
         })
+    }
+
+    /// A request has ended: recorded, where that is asked for, and remembered for `why`.
+    pub(crate) fn ended(
+        &self,
+        id: RequestId,
+        steps: &Steps,
+        wanted: &Wanted<'_>,
+        outcome: Outcome,
+    ) {
+        let shared = &self.shared;
+        // First: what is remembered is taken out of `steps`.
+        shared.records.request(id, steps, wanted, outcome);
+        shared.traces.keep(self.index, id, steps, wanted, outcome);
     }
 
     /// Serves messages until the process has drained.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use adit_proto::control::why_of;
+use adit_recorder::Audit;
 use adit_runtime::admin::{AdminRequest, AdminResponse, BoxFuture, Node};
 use adit_runtime::clock;
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use crate::shard::Shared;
 
 pub(crate) struct Status {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) doors: Value,
     pub(crate) since_unix: u64,
 }
@@ -45,6 +47,8 @@ impl Node for Status {
                 "open": entry.is_open(),
                 "age_s": clock::unix_now().saturating_sub(entry.since_unix),
             })).collect::<Vec<_>>(),
+            "audit": self.audit.facts(),
+            "audit_sinks": self.audit.sinks(),
             "control": self.shared.control.as_ref().map(|control| control.status()),
             "failures": self.shared.journal.entries(),
         })

@@ -3,7 +3,8 @@
 //! The agent tells by which rule, and of the backend; this is what only the gateway knows: the time on the way, and the
 //! requests that no agent saw. Kept in memory and overwritten; what must be known longer is recorded by agents.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,12 +36,15 @@ pub(crate) struct Steps {
     agent: RefCell<Option<Arc<Entry>>>,
     tries: Cell<u32>,
     status: Cell<u16>,
+    // The agent it was brought to last has refused it.
+    by_agent: Cell<bool>,
 }
 
 /// What a request wanted, in its caller's words.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) door: &'static str,
+    pub(crate) from: Option<SocketAddr>,
     pub(crate) method: &'a str,
     pub(crate) host: &'a str,
     pub(crate) port: u16,
@@ -50,11 +54,13 @@ pub(crate) struct Wanted<'a> {
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, Default)]
-enum Outcome {
+pub(crate) enum Outcome {
+    /// The application went away, or its answer broke off.
     #[default]
     BrokenOff,
-    /// With this status; 0 for an opaque conversation.
+    /// Its answer was carried, with this status; 0: its opaque conversation has begun.
     Answered(u16),
+    /// It was refused.
     Refused(Refusal),
 }
 
@@ -94,6 +100,31 @@ impl Steps {
         self.routed.set(Some(clock::recent()));
         self.tries.set(self.tries.get() + 1);
         *self.agent.borrow_mut() = Some(Arc::clone(agent));
+        self.by_agent.set(false);
+    }
+
+    /// The agent it was brought to has refused it.
+    pub(crate) fn refused_by_agent(&self) {
+        self.by_agent.set(true);
+    }
+
+    pub(crate) fn is_refused_by_agent(&self) -> bool {
+        self.by_agent.get()
+    }
+
+    /// Who has proven to be its caller.
+    pub(crate) fn caller(&self) -> Ref<'_, Option<Arc<Caller>>> {
+        self.caller.borrow()
+    }
+
+    /// The agent it was brought to last.
+    pub(crate) fn agent(&self) -> Ref<'_, Option<Arc<Entry>>> {
+        self.agent.borrow()
+    }
+
+    /// It was answered, as far as is known.
+    pub(crate) fn outcome(&self) -> Outcome {
+        Outcome::Answered(self.status.get())
     }
 
     /// The head of its answer has come, with this status; 0 for an opaque conversation.
@@ -111,39 +142,27 @@ impl Traces {
         }
     }
 
-    /// Its answer was carried, or its conversation has begun.
-    pub(crate) fn answered(&self, shard: usize, id: RequestId, door: &'static str, steps: &Steps) {
-        self.answered.keep(shard, |trace| {
-            trace.fill(id, door, steps, Outcome::Answered(steps.status.get()))
-        });
-    }
-
-    /// The application went away, or its answer broke off.
-    pub(crate) fn broken_off(
-        &self,
-        shard: usize,
-        id: RequestId,
-        door: &'static str,
-        steps: &Steps,
-    ) {
-        self.answered.keep(shard, |trace| {
-            trace.fill(id, door, steps, Outcome::BrokenOff)
-        });
-    }
-
-    /// It was refused.
-    pub(crate) fn refused(
+    /// A request has ended.
+    pub(crate) fn keep(
         &self,
         shard: usize,
         id: RequestId,
         steps: &Steps,
         wanted: &Wanted<'_>,
-        refusal: Refusal,
+        outcome: Outcome,
     ) {
-        self.refused.keep(shard, |trace| {
-            trace.fill(id, wanted.door, steps, Outcome::Refused(refusal));
-            wanted.write(&mut trace.wanted);
-            trace.location.push_str(wanted.location);
+        let is_refused = matches!(outcome, Outcome::Refused(_));
+        let last = if is_refused {
+            &self.refused
+        } else {
+            &self.answered
+        };
+        last.keep(shard, |trace| {
+            trace.fill(id, wanted.door, steps, outcome);
+            if is_refused {
+                wanted.write(&mut trace.wanted);
+                trace.location.push_str(wanted.location);
+            }
         });
     }
 
@@ -266,12 +285,18 @@ mod tests {
     fn wanted(path: &str) -> Wanted<'_> {
         Wanted {
             door: "http",
+            from: None,
             method: "GET",
             host: "erp.virtual",
             port: 80,
             path,
             location: "hq",
         }
+    }
+
+    fn refuse(traces: &Traces, number: usize, wanted: &Wanted<'_>, refusal: Refusal) {
+        let outcome = Outcome::Refused(refusal);
+        traces.keep(0, id(number), &Steps::begin(), wanted, outcome);
     }
 
     fn id(number: usize) -> RequestId {
@@ -286,7 +311,7 @@ mod tests {
         steps.called_by(&caller());
         steps.routed_to(&agent(&Directory::default()));
         steps.answered(200);
-        traces.answered(1, id(1), "http", &steps);
+        traces.keep(1, id(1), &steps, &wanted("/a"), steps.outcome());
         let told = traces.why(id(1)).unwrap();
         let member = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
         let names = [
@@ -312,7 +337,7 @@ mod tests {
     fn a_refused_one_is_told_in_its_callers_words_and_a_broken_one_as_such() {
         let traces = Traces::new(1);
         let refusal = Refusal::TokenMissing;
-        traces.refused(0, id(1), &Steps::begin(), &wanted("/a"), refusal);
+        refuse(&traces, 1, &wanted("/a"), refusal);
         let told = traces.why(id(1)).unwrap();
         assert_eq!(told["request"], "GET http://erp.virtual:80/a");
         assert_eq!(
@@ -321,13 +346,13 @@ mod tests {
         );
         // Nobody has proven to be anybody.
         assert!(told.get("caller").is_none() && told.get("agent").is_none());
-        traces.broken_off(0, id(2), "connect", &Steps::begin());
+        traces.keep(0, id(2), &Steps::begin(), &wanted("/"), Outcome::BrokenOff);
         assert_eq!(traces.why(id(2)).unwrap()["outcome"], "broken-off");
         let opaque = Wanted {
             method: "",
             ..wanted("")
         };
-        traces.refused(0, id(3), &Steps::begin(), &opaque, Refusal::NoAgent);
+        refuse(&traces, 3, &opaque, Refusal::NoAgent);
         assert_eq!(
             traces.why(id(3)).unwrap()["request"],
             "tcp://erp.virtual:80"
@@ -337,24 +362,20 @@ mod tests {
     #[test]
     fn the_last_place_of_each_kind_is_used_before_the_oldest_is_forgotten() {
         let traces = Traces::new(1);
-        let refuse = |number| {
-            traces.refused(
-                0,
-                id(number),
-                &Steps::begin(),
-                &wanted("/"),
-                Refusal::NoAgent,
-            )
+        let refuse = |number| refuse(&traces, number, &wanted("/"), Refusal::NoAgent);
+        let answer = |number| {
+            let outcome = Outcome::Answered(200);
+            traces.keep(0, id(number), &Steps::begin(), &wanted("/"), outcome);
         };
         (0..REFUSALS_KEPT).for_each(refuse);
         assert!(traces.why(id(0)).is_some());
         for number in REFUSALS_KEPT..REFUSALS_KEPT + ANSWERS_KEPT {
-            traces.answered(0, id(number), "http", &Steps::begin());
+            answer(number);
         }
         assert!(traces.why(id(0)).is_some() && traces.why(id(REFUSALS_KEPT)).is_some());
         let last = REFUSALS_KEPT + ANSWERS_KEPT;
         refuse(last);
-        traces.answered(0, id(last + 1), "http", &Steps::begin());
+        answer(last + 1);
         assert!(traces.why(id(0)).is_none() && traces.why(id(REFUSALS_KEPT)).is_none());
         assert!(traces.why(id(1)).is_some() && traces.why(id(last + 1)).is_some());
     }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use adit_audit::{Text, TunnelEvent};
 use adit_proto::hello::{Hello, Rejected, VERSION_OLDEST, Welcome, common_version};
 use adit_proto::refusal::Refusal;
 use adit_runtime::clock;
@@ -15,10 +16,12 @@ use adit_transport::accept::{self, AcceptError, Admitted};
 use adit_transport::listen::Listener;
 use adit_transport::socket::Leg;
 use adit_transport::{Link, Socket};
+use adit_tunnel::Error;
 
 use crate::directory::{Entry, Registration};
 use crate::expiry;
 use crate::metrics::Counters;
+use crate::records::Visitor;
 use crate::shard::{Message, Shard};
 
 /// Accepts tunnels until the drain begins.
@@ -51,6 +54,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
 async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
     let shared = &shard.shared;
     let mut placed = None;
+    let mut visitor = Visitor::stranger(from);
     let tls = shared.tls.load_full();
     let opened = accept::open(
         &socket,
@@ -58,6 +62,7 @@ async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
         shared.mux.clone(),
         shared.limits.handshake,
         |identity, hello| {
+            visitor.known(identity, &hello.location);
             let (registration, welcome) = judge(shard, identity, hello, from)?;
             placed = Some(registration);
             Ok(welcome)
@@ -70,12 +75,17 @@ async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
         (Err(error), _) => {
             shard.counters.tunnels_failed.increment(1);
             // A scanner that connects and leaves is not worth an entry.
-            if !matches!(error, AcceptError::Io(_)) {
-                shared.journal.record(
-                    "tunnel-refused",
-                    &format!("{from}: {error}"),
-                    clock::unix_now(),
-                );
+            if let Some(reason) = reason(&error) {
+                let words = error.to_string();
+                let event = TunnelEvent::Refused {
+                    reason: Text::of(reason),
+                    words: Text::of(&words),
+                };
+                shared.records.tunnel(&visitor, None, event);
+                let what = format!("{from}: {words}");
+                shared
+                    .journal
+                    .record("tunnel-refused", &what, clock::unix_now());
             }
             tracing::info!(%from, %error, "tunnel refused");
             return;
@@ -89,6 +99,11 @@ async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
     if registered > shared.limits.tunnels_per_agent_max {
         shared.directory.remove(&entry, clock::now());
         shard.counters.tunnels_failed.increment(1);
+        let event = TunnelEvent::Refused {
+            reason: Text::of(Refusal::StreamsExhausted.reason()),
+            words: Text::of(TOO_MANY_TUNNELS),
+        };
+        shared.records.tunnel(&visitor, None, event);
         tracing::info!(%from, agent = %entry.agent, "tunnel refused: {TOO_MANY_TUNNELS}");
         return;
     }
@@ -139,6 +154,12 @@ fn judge(
             "this gateway is shutting down; try another",
         ));
     }
+    if let Err(refusal) = shared.records.may_admit() {
+        return Err(rejected(
+            refusal,
+            "this gateway cannot record tunnels at the moment and admits none; its status says why",
+        ));
+    }
     let Some(version) = common_version(hello.version) else {
         return Err(Rejected {
             refusal: Refusal::VersionUnsupported,
@@ -180,6 +201,19 @@ fn judge(
 const TOO_MANY_TUNNELS: &str =
     "this agent has as many tunnels as this gateway allows; see tunnels_per_agent_max";
 
+// One word for why there is no tunnel; none for whoever came and left.
+fn reason(error: &AcceptError) -> Option<&'static str> {
+    match error {
+        AcceptError::Io(_) => None,
+        AcceptError::TooSlow => Some("too-slow"),
+        AcceptError::Opening(Error::Tls(adit_tls::Error::Identity(_))) => Some("identity"),
+        AcceptError::Opening(Error::Tls(_)) => Some("tls"),
+        AcceptError::Opening(Error::Hello(_)) => Some("hello"),
+        AcceptError::Rejected(rejected) => Some(rejected.refusal.reason()),
+        AcceptError::Opening(_) | _ => Some(Refusal::Internal.reason()),
+    }
+}
+
 fn rejected(refusal: Refusal, message: &str) -> Rejected {
     Rejected {
         refusal,
@@ -214,6 +248,14 @@ fn run(shard: &Rc<Shard>, socket: Socket, admitted: Admitted, entry: Arc<Entry>)
         tunnel = entry.id, agent = %entry.agent, subaccount = %entry.subaccount, location = %entry.location,
         from = %entry.peer, shard = shard.index, "tunnel up"
     );
+    let mut visitor = Visitor {
+        from: entry.peer.clone(),
+        location: None,
+        certificate: None,
+    };
+    visitor.known(&link.peer().identity, &entry.location);
+    let records = &shard.shared.records;
+    records.tunnel(&visitor, Some(entry.id), TunnelEvent::Up);
     let shard = Rc::clone(shard);
     monoio::spawn(async move {
         let ending = {
@@ -238,6 +280,14 @@ fn run(shard: &Rc<Shard>, socket: Socket, admitted: Admitted, entry: Arc<Entry>)
             &format!("{} of {}: {ending}", entry.agent, entry.subaccount),
             clock::unix_now(),
         );
+        // Whoever looks for a stolen key asks for this, and not for who closed the socket.
+        let how = if expiry::is_revoked(&shard, &link) {
+            "revoked"
+        } else {
+            ending.reason()
+        };
+        let event = TunnelEvent::Ended { how: Text::of(how) };
+        shard.shared.records.tunnel(&visitor, Some(entry.id), event);
         tracing::info!(tunnel = entry.id, agent = %entry.agent, %ending, "tunnel down");
     });
 }

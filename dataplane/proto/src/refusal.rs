@@ -103,7 +103,7 @@ refusals! {
     NoSnapshot = 25, "no-snapshot", 503, 1,
         "The agent has no rules in force yet.";
     AuditUnavailable = 26, "audit-unavailable", 503, 1,
-        "The agent cannot record requests at the moment and serves none that it cannot record; try again.";
+        "The request cannot be recorded at the moment, and none is served that cannot be; try again.";
     RulesStale = 27, "rules-stale", 503, 1,
         "The agent has not heard from its control plane for longer than it may act on its rules.";
 

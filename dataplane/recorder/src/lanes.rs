@@ -255,7 +255,11 @@ mod tests {
         assert!(before < GATHER_BYTES);
         assert_eq!(woken.load(Ordering::Relaxed), 1);
         assert!(lanes.put(&gap(1)));
-        assert_eq!(woken.load(Ordering::Relaxed), 1, "a second time for the same");
+        assert_eq!(
+            woken.load(Ordering::Relaxed),
+            1,
+            "a second time for the same"
+        );
     }
 
     #[test]

@@ -125,6 +125,9 @@ impl Reading<'_> {
             Record::Gap(gap) => self.lost = self.lost.saturating_add(gap.lost),
             Record::Decision(_)
             | Record::Started(_)
+            // A gateway does not know the rules.
+            | Record::Request(_)
+            | Record::Tunnel(_)
             | Record::RulesPushed(_)
             | Record::Act(_)
             | Record::Recovered(_)

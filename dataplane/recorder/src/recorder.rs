@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use adit_audit::{Level, Record, Sink, Traffic, Unrecorded, Wanted};
-use adit_runtime::clock;
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -16,6 +15,7 @@ use crate::key;
 use crate::lanes::Lanes;
 use crate::limits::{BATCH_EVERY, READ_BYTES_MAX};
 use crate::metrics::FAMILIES;
+use crate::node::unix_ms;
 use crate::reading;
 use crate::settings::{Settings, WhenUnwritable};
 use crate::writer::{Facts, Keeping, Writer};
@@ -47,7 +47,7 @@ pub struct Who {
 
 /// Why records cannot be kept.
 #[derive(Debug)]
-pub struct StartError(String);
+pub struct StartError(pub(crate) String);
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,7 +81,7 @@ impl Recorder {
             key,
             Arc::clone(&lanes),
             who,
-            now_ms(),
+            unix_ms(),
         )
         .map_err(failed)?;
         let facts = writer.facts();
@@ -95,14 +95,14 @@ impl Recorder {
                 let mut due = Instant::now();
                 while !asked.load(Ordering::Acquire) {
                     if Instant::now() < due {
-                        writer.gather(now_ms());
+                        writer.gather(unix_ms());
                     } else {
-                        writer.tick(now_ms());
+                        writer.tick(unix_ms());
                         due = Instant::now() + BATCH_EVERY;
                     }
                     std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
                 }
-                let left = writer.finish(now_ms());
+                let left = writer.finish(unix_ms());
                 if left > 0 {
                     tracing::error!(
                         bytes = left,
@@ -140,6 +140,27 @@ impl Recorder {
         self.facts.lock().sequence
     }
 
+    /// What it says of itself in a node's status.
+    pub(crate) fn facts(&self) -> serde_json::Value {
+        let facts = self.facts.lock().clone();
+        json!({
+            "level": match self.settings.level {
+                Level::Off => "off",
+                Level::Denied => "denied",
+                Level::All => "all",
+            },
+            "folder": self.settings.folder.display().to_string(),
+            "key": self.key,
+            "segment": facts.segment,
+            // What `adit audit verify --contains` takes.
+            "last": facts.digest.map(|digest| format!("{}:{digest}", facts.sequence)),
+            "kept_bytes": facts.kept_bytes,
+            "queued_bytes": self.lanes.queued(),
+            "lost": self.lanes.lost(),
+            "unwritable": facts.trouble,
+        })
+    }
+
     fn refuses(&self) -> bool {
         self.settings.when_unwritable == WhenUnwritable::Refuse
     }
@@ -175,26 +196,6 @@ impl Sink for Recorder {
         )
         .map_err(|error| format!("the records cannot be read: {error}"))
     }
-
-    fn facts(&self) -> serde_json::Value {
-        let facts = self.facts.lock().clone();
-        json!({
-            "level": match self.settings.level {
-                Level::Off => "off",
-                Level::Denied => "denied",
-                Level::All => "all",
-            },
-            "folder": self.settings.folder.display().to_string(),
-            "key": self.key,
-            "segment": facts.segment,
-            // What `adit audit verify --contains` takes.
-            "last": facts.digest.map(|digest| format!("{}:{digest}", facts.sequence)),
-            "kept_bytes": facts.kept_bytes,
-            "queued_bytes": self.lanes.queued(),
-            "lost": self.lanes.lost(),
-            "unwritable": facts.trouble,
-        })
-    }
 }
 
 impl Drop for Recorder {
@@ -209,10 +210,6 @@ impl fmt::Debug for Recorder {
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
-}
-
-fn now_ms() -> u64 {
-    clock::unix_micros() / 1000
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use adit_audit::{Decision, Numbered, Outcome, PushOutcome, Record, read_line};
+use adit_audit::{
+    Numbered, Outcome, PushOutcome, Record, RequestOutcome, Text, TunnelEvent, read_line,
+};
 use anyhow::Result;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -19,16 +21,16 @@ pub(crate) struct Filter {
     /// Before this time, written likewise
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
-    /// Decisions about requests of this caller
+    /// Requests of this caller; of tunnels, the SPIFFE ID of the agent
     #[arg(long, value_name = "NAME")]
     caller: Option<String>,
-    /// Decisions about this system: HOST:PORT, or HOST for all its ports
+    /// Requests for this system: HOST:PORT, or HOST for all its ports
     #[arg(long, value_name = "SYSTEM")]
     system: Option<String>,
-    /// Decisions that went like this
+    /// Decisions that went like this; at a gateway, what was passed on or admitted, and what was refused
     #[arg(long, value_name = "OUTCOME", value_parser = ["allowed", "denied"])]
     outcome: Option<String>,
-    /// The decision about the request of this id
+    /// The request of this id
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
 }
@@ -82,8 +84,38 @@ impl Filter {
             return false;
         }
         match record {
-            Record::Decision(decision) => self.takes_decision(decision),
-            // What is asked of decisions only, other records are not.
+            Record::Decision(decision) => self.takes_asked(&Asked {
+                caller: Some(&decision.caller),
+                system: Some(&decision.system),
+                outcome: match decision.outcome {
+                    Outcome::Allowed { .. } => "allowed",
+                    Outcome::Denied { .. } => "denied",
+                },
+                request: Some(&decision.request),
+            }),
+            Record::Request(request) => self.takes_asked(&Asked {
+                caller: request.caller.as_ref(),
+                system: request.system.as_ref(),
+                outcome: match request.outcome {
+                    RequestOutcome::Passed { .. } => "allowed",
+                    RequestOutcome::Refused { .. } | RequestOutcome::RefusedByAgent { .. } => {
+                        "denied"
+                    }
+                    RequestOutcome::BrokenOff => "",
+                },
+                request: Some(&request.request),
+            }),
+            Record::Tunnel(tunnel) => self.takes_asked(&Asked {
+                caller: tunnel.identity.as_ref(),
+                system: None,
+                outcome: match tunnel.event {
+                    TunnelEvent::Up => "allowed",
+                    TunnelEvent::Refused { .. } => "denied",
+                    TunnelEvent::Ended { .. } => "",
+                },
+                request: None,
+            }),
+            // Nobody asked for them.
             Record::Started(_)
             | Record::RulesPushed(_)
             | Record::Act(_)
@@ -100,20 +132,16 @@ impl Filter {
         }
     }
 
-    fn takes_decision(&self, decision: &Decision<'_>) -> bool {
+    fn takes_asked(&self, asked: &Asked<'_>) -> bool {
         let is = |wanted: &Option<String>, found: &str| {
             wanted.as_ref().is_none_or(|wanted| wanted == found)
         };
-        let system = decision.system.as_str();
+        let system = asked.system.map_or("", Text::as_str);
         let host = system.rsplit_once(':').map_or(system, |(host, _)| host);
-        let outcome = match decision.outcome {
-            Outcome::Allowed { .. } => "allowed",
-            Outcome::Denied { .. } => "denied",
-        };
-        is(&self.caller, decision.caller.as_str())
+        is(&self.caller, asked.caller.map_or("", Text::as_str))
             && (is(&self.system, system) || is(&self.system, host))
-            && is(&self.outcome, outcome)
-            && is(&self.request_id, decision.request.as_str())
+            && is(&self.outcome, asked.outcome)
+            && is(&self.request_id, asked.request.map_or("", Text::as_str))
     }
 
     /// Hands all records of `dir` that are asked for to `each`, with their lines, in their order; how many lines could
@@ -144,8 +172,16 @@ impl Filter {
     }
 }
 
+// What a filter looks at, of any record of something that somebody asked for.
+struct Asked<'r> {
+    caller: Option<&'r Text<'r>>,
+    system: Option<&'r Text<'r>>,
+    outcome: &'static str,
+    request: Option<&'r Text<'r>>,
+}
+
 /// Names of what [`cells`] gives.
-pub(crate) const COLUMNS: [&str; 12] = [
+pub(crate) const COLUMNS: [&str; 15] = [
     "sequence",
     "time",
     "record",
@@ -158,10 +194,13 @@ pub(crate) const COLUMNS: [&str; 12] = [
     "path",
     "version",
     "request_id",
+    "from",
+    "location",
+    "agent",
 ];
 
 /// A record as cells of a row; empty where it tells nothing.
-pub(crate) fn cells(numbered: &Numbered<'_>) -> [String; 12] {
+pub(crate) fn cells(numbered: &Numbered<'_>) -> [String; 15] {
     let mut row = std::array::from_fn(|_| String::new());
     let kind = kind(&numbered.record);
     let [
@@ -177,15 +216,16 @@ pub(crate) fn cells(numbered: &Numbered<'_>) -> [String; 12] {
         path,
         version,
         id,
+        from,
+        location,
+        agent,
     ] = &mut row;
     *sequence = numbered.sequence.to_string();
     *time = time_of(numbered.record.unix_ms());
     *record = kind.to_owned();
+    let text = |text: &Option<Text<'_>>| text.as_ref().map(ToString::to_string).unwrap_or_default();
     match &numbered.record {
         Record::Decision(decision) => {
-            let text = |text: &Option<adit_audit::Text<'_>>| {
-                text.as_ref().map(ToString::to_string).unwrap_or_default()
-            };
             (*outcome, *reason) = match &decision.outcome {
                 Outcome::Allowed { rule } => ("allowed".to_owned(), rule.to_string()),
                 Outcome::Denied { reason } => ("denied".to_owned(), reason.to_string()),
@@ -197,6 +237,40 @@ pub(crate) fn cells(numbered: &Numbered<'_>) -> [String; 12] {
             *path = text(&decision.path);
             *version = decision.version.to_string();
             *id = decision.request.to_string();
+        }
+        Record::Request(request) => {
+            (*outcome, *reason) = match &request.outcome {
+                RequestOutcome::Passed { status } => (
+                    "passed".to_owned(),
+                    status.map(|status| status.to_string()).unwrap_or_default(),
+                ),
+                RequestOutcome::Refused { reason } => ("refused".to_owned(), reason.to_string()),
+                RequestOutcome::RefusedByAgent { reason } => {
+                    ("refused by agent".to_owned(), reason.to_string())
+                }
+                RequestOutcome::BrokenOff => ("broken off".to_owned(), String::new()),
+            };
+            *subaccount = text(&request.subaccount);
+            *caller = text(&request.caller);
+            *system = text(&request.system);
+            *method = text(&request.method);
+            *path = text(&request.path);
+            *id = request.request.to_string();
+            *from = request.from.to_string();
+            *location = text(&request.location);
+            *agent = text(&request.agent);
+        }
+        Record::Tunnel(tunnel) => {
+            (*outcome, *reason) = match &tunnel.event {
+                TunnelEvent::Up => ("up".to_owned(), String::new()),
+                TunnelEvent::Ended { how } => ("ended".to_owned(), how.to_string()),
+                TunnelEvent::Refused { reason, words } => {
+                    ("refused".to_owned(), format!("{reason}: {words}"))
+                }
+            };
+            *caller = text(&tunnel.identity);
+            *from = tunnel.from.to_string();
+            *location = text(&tunnel.location);
         }
         Record::RulesPushed(pushed) => {
             (*outcome, *reason) = match &pushed.outcome {
@@ -249,6 +323,8 @@ fn kind(record: &Record<'_>) -> &'static str {
     match record {
         Record::Started(_) => "started",
         Record::Decision(_) => "decision",
+        Record::Request(_) => "request",
+        Record::Tunnel(_) => "tunnel",
         Record::RulesPushed(_) => "rules-pushed",
         Record::Act(_) => "act",
         Record::Gap(_) => "gap",
@@ -275,94 +351,4 @@ pub(crate) fn time_of(unix_ms: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use adit_audit::{Gap, Text};
-
-    use super::*;
-
-    fn decision(caller: &'static str) -> Record<'static> {
-        Record::Decision(Decision {
-            unix_ms: 1_000_000,
-            request: Text::of("77"),
-            subaccount: Text::of("acme"),
-            caller: Text::of(caller),
-            system: Text::of("erp.virtual:80"),
-            method: Some(Text::of("GET")),
-            path: Some(Text::of("/a")),
-            upgrade: false,
-            outcome: Outcome::Denied {
-                reason: Text::of("resource-denied"),
-            },
-            version: 3,
-        })
-    }
-
-    fn filter(change: impl FnOnce(&mut Filter)) -> Filter {
-        let mut filter = Filter::default();
-        change(&mut filter);
-        filter
-    }
-
-    #[test]
-    fn each_question_is_asked_of_decisions() {
-        let yes = |text: &str| Some(text.to_owned());
-        for (filter, is_taken) in [
-            (Filter::default(), true),
-            (filter(|f| f.caller = yes("app")), true),
-            (filter(|f| f.caller = yes("ap")), false),
-            (filter(|f| f.system = yes("erp.virtual")), true),
-            (filter(|f| f.system = yes("erp.virtual:80")), true),
-            (filter(|f| f.system = yes("erp.virtual:81")), false),
-            (filter(|f| f.outcome = yes("denied")), true),
-            (filter(|f| f.outcome = yes("allowed")), false),
-            (filter(|f| f.request_id = yes("77")), true),
-            (filter(|f| f.request_id = yes("7")), false),
-            (filter(|f| f.since = Some(Moment(1_000_000))), true),
-            (filter(|f| f.since = Some(Moment(1_000_001))), false),
-            (filter(|f| f.until = Some(Moment(1_000_001))), true),
-            (filter(|f| f.until = Some(Moment(1_000_000))), false),
-        ] {
-            assert_eq!(filter.takes(&decision("app")), is_taken, "{filter:?}");
-        }
-    }
-
-    #[test]
-    fn other_records_are_shown_unless_something_of_decisions_is_asked() {
-        let gap = Record::Gap(Gap {
-            unix_ms: 5,
-            since_unix_ms: 1,
-            lost: 2,
-        });
-        assert!(Filter::default().takes(&gap));
-        assert!(!filter(|f| f.caller = Some("app".to_owned())).takes(&gap));
-    }
-
-    #[test]
-    fn times_are_moments_or_so_long_ago() {
-        let now = OffsetDateTime::from_unix_timestamp(1_000_000).unwrap();
-        for (text, seconds) in [
-            ("1970-01-12T13:46:40Z", 1_000_000),
-            ("90s", 999_910),
-            ("15m", 999_100),
-            ("12h", 956_800),
-            ("7d", 395_200),
-            ("99999d", 0),
-        ] {
-            assert_eq!(read_moment(text, now), Ok(Moment(seconds * 1000)), "{text}");
-        }
-        for text in [
-            "",
-            "7",
-            "d",
-            "-7d",
-            "7w",
-            "yesterday",
-            "18446744073709551615d",
-            "\u{e4}",
-        ] {
-            assert!(read_moment(text, now).is_err(), "{text}");
-        }
-        assert_eq!(time_of(1_000_000_007), "1970-01-12T13:46:40.007Z");
-        assert_eq!(time_of(u64::MAX), u64::MAX.to_string());
-    }
-}
+mod tests;

@@ -79,7 +79,12 @@ fn row(numbered: &Numbered<'_>) -> [String; 7] {
         path,
         _,
         id,
+        from,
+        _,
+        _,
     ] = filter::cells(numbered);
+    // Who has not proven who he is, is known by his address.
+    let caller = if caller.is_empty() { from } else { caller };
     let request = match (method.is_empty(), system.is_empty()) {
         (_, true) => String::new(),
         (true, false) => format!("tcp://{system}"),

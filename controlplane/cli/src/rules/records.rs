@@ -65,6 +65,12 @@ pub(super) fn read(
             facts.unheld
         ));
     }
+    if facts.records > 0 && facts.granted == 0 && facts.denied == 0 {
+        doubts.push(
+            "none of these records is a decision; name the folders of agents, for gateways decide nothing"
+                .to_owned(),
+        );
+    }
     Ok(Evidence {
         told: told(facts),
         read: value(facts),

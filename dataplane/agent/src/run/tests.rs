@@ -32,7 +32,7 @@ fn r09_an_agent_without_a_gateway_starts_tries_says_why_and_drains() {
         .unwrap();
     let mut settings = settings(certificates().0);
     settings.state = folder.path().join("state");
-    settings.audit.folder = folder.path().join("audit");
+    settings.audit.keeping.folder = folder.path().join("audit");
     settings.retry_cap = Duration::from_millis(100);
     settings.admin.listen = Some("127.0.0.1:0".parse().unwrap());
     settings.admin.socket = Some(folder.path().join("admin.sock"));

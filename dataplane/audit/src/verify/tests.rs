@@ -3,7 +3,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::TEXT_BYTES_MAX;
-use crate::{Chain, Decision, Gap, Outcome, PushOutcome, RulesPushed, Started, Stopped, Text};
+use crate::{
+    Chain, Decision, Gap, Outcome, PushOutcome, Request, RequestOutcome, RulesPushed, Started,
+    Stopped, Text, Tunnel, TunnelEvent,
+};
 
 fn decision(number: u64, path: &[u8]) -> Record<'_> {
     Record::Decision(Decision {
@@ -72,6 +75,32 @@ fn records() -> Vec<Record<'static>> {
             since_unix_ms: 7,
             lost: 3,
         }),
+        Record::Request(Request {
+            unix_ms: 9,
+            request: Text::of("00112233445566778899aabbccddeeff"),
+            door: Text::of("http"),
+            from: Text::of("192.0.2.7:40000"),
+            subaccount: None,
+            caller: None,
+            location: None,
+            system: Some(Text::of("erp.virtual:80")),
+            method: Some(Text::of("GET")),
+            path: Some(Text::of("/sap/x")),
+            agent: None,
+            tunnel: None,
+            outcome: RequestOutcome::Refused {
+                reason: Text::of("token-expired"),
+            },
+        }),
+        Record::Tunnel(Tunnel {
+            unix_ms: 9,
+            tunnel: Some(0),
+            from: Text::of("[2001:db8::1]:40000"),
+            identity: Some(Text::of("spiffe://adit.local/subaccount/acme/agent/a1")),
+            serial: Some(Text::of("9a")),
+            location: Some(Text::of("")),
+            event: TunnelEvent::Up,
+        }),
         Record::Stopped(Stopped { unix_ms: 10 }),
     ]
 }
@@ -108,8 +137,8 @@ fn what_a_chain_writes_is_whole_and_tells_the_same_records() {
         );
     }
     let summary = verifier.summary();
-    assert_eq!(summary.lines, 8);
-    assert_eq!(summary.sequence, 8);
+    assert_eq!(summary.lines, 10);
+    assert_eq!(summary.sequence, 10);
     assert_eq!(summary.start, Digest::ZERO);
     assert_eq!(summary.last, Digest::of(lines.last().unwrap()));
     assert_eq!(summary.bytes, length(&lines));
@@ -144,7 +173,7 @@ fn a_chain_goes_on_in_another_file() {
         rest.push(line);
     }
     assert_eq!(rest, whole[3..]);
-    assert_eq!(check(Some(first.last), &rest).unwrap().sequence, 8);
+    assert_eq!(check(Some(first.last), &rest).unwrap().sequence, 10);
     assert_eq!(check(None, &rest).unwrap().start, first.last);
     assert_eq!(
         check(Some(Digest::ZERO), &rest).unwrap_err().defect,
@@ -221,11 +250,11 @@ fn a_torn_line_is_told_with_the_bytes_that_are_whole() {
     last.truncate(last.len() - 1);
     let broken = check(Some(Digest::ZERO), &torn).unwrap_err();
     assert_eq!(broken.defect, Defect::Torn);
-    assert_eq!(broken.line, 8);
-    assert_eq!(broken.whole_bytes, length(&lines[..7]));
+    assert_eq!(broken.line, 10);
+    assert_eq!(broken.whole_bytes, length(&lines[..9]));
     assert_eq!(
         broken.to_string(),
-        "line 8: the line is cut off: it has no line feed"
+        "line 10: the line is cut off: it has no line feed"
     );
 }
 
@@ -308,9 +337,25 @@ fn the_longest_record_fits_a_line_and_a_longer_line_is_refused_unread() {
         outcome: Outcome::Denied { reason: text() },
         version: u64::MAX,
     });
-    let lines = lines(Digest::ZERO, &[record]);
-    // seven texts whose backslashes JSON doubles: 1,024 / 4 * 5 bytes each
+    let at_gateway = Record::Request(Request {
+        unix_ms: u64::MAX,
+        request: text(),
+        door: text(),
+        from: text(),
+        subaccount: Some(text()),
+        caller: Some(text()),
+        location: Some(text()),
+        system: Some(text()),
+        method: Some(text()),
+        path: Some(text()),
+        agent: Some(text()),
+        tunnel: Some(u64::MAX),
+        outcome: RequestOutcome::RefusedByAgent { reason: text() },
+    });
+    let lines = lines(Digest::ZERO, &[record, at_gateway]);
+    // texts whose backslashes JSON doubles: 1,024 / 4 * 5 bytes each
     assert!(lines[0].len() > 7 * TEXT_BYTES_MAX / 4 * 5);
+    assert!(lines[1].len() > 11 * TEXT_BYTES_MAX / 4 * 5);
     assert!(check(None, &lines).is_ok());
 
     let border = |bytes: usize| {

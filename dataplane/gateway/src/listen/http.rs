@@ -24,7 +24,7 @@ use crate::door::{self, Conversation, Route};
 use crate::metrics::Counters;
 use crate::refuse::{self, Asked};
 use crate::shard::{Message, Shard};
-use crate::trace::Steps;
+use crate::trace::{Outcome, Steps};
 
 /// Accepts connections until the drain begins.
 pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
@@ -135,7 +135,10 @@ impl Connection {
                 }
                 let refusal = refused.refusal();
                 tracing::debug!(peer = %self.peer, %id, reason = refusal.reason(), "request refused");
-                let asked = Asked::default();
+                let asked = Asked {
+                    from: Some(self.peer),
+                    ..Asked::default()
+                };
                 return Box::pin(self.refuse(shard, refusal, &asked, id, false)).await;
             }
         };
@@ -185,6 +188,7 @@ impl Connection {
         let path = std::str::from_utf8(head.path(&input)).unwrap_or_default();
         let method = head.method(&input);
         let mut asked = Asked {
+            from: Some(self.peer),
             method,
             host: &host,
             port,
@@ -223,6 +227,11 @@ impl Connection {
         asked.subaccount = &caller.subaccount;
         asked.location = location;
 
+        if let Err(refusal) = shard.shared.records.may_pass() {
+            return self
+                .refuse_and_keep(shard, refusal, &asked, id, keep_refused, head, &input)
+                .await;
+        }
         let route =
             door::route_or_wait(shard, &caller.subaccount, location, self.moved, None).await;
         let (link, entry) = match route {
@@ -309,8 +318,8 @@ impl Connection {
         keep: bool,
     ) -> Next {
         shard.counters.refused(refusal);
-        let traces = &shard.shared.traces;
-        traces.refused(shard.index, id, &asked.steps, &asked.wanted(), refusal);
+        let outcome = Outcome::Refused(refusal);
+        shard.ended(id, &asked.steps, &asked.wanted(), outcome);
         tracing::debug!(%id, reason = refusal.reason(), host = asked.host, port = asked.port, "refused");
         let page = refuse::page(refusal, asked, id, keep);
         if self.wire.write_all(&page).await.is_err() {

@@ -16,6 +16,7 @@ use crate::door::{self, Unbegun};
 use crate::metrics::Counters;
 use crate::refuse::Asked;
 use crate::shard::Shard;
+use crate::trace::Outcome;
 
 pub(super) async fn serve(
     connection: &Connection,
@@ -39,11 +40,22 @@ pub(super) async fn serve(
     // What the client sent behind its head belongs to the conversation.
     front.extend_from_slice(input.get(asking.head.head_bytes..).unwrap_or_default());
     let begun = match encoded {
-        Ok(()) => door::converse(shard, (&link, &entry), &front, &connection.wire).await,
+        Ok(()) => {
+            door::converse(
+                shard,
+                (&link, &entry),
+                &front,
+                &asked.steps,
+                &connection.wire,
+            )
+            .await
+        }
         Err(refusal) => Err(refusal.into()),
     };
-    let traces = &shard.shared.traces;
-    let gone = || traces.broken_off(shard.index, asking.id, asked.door(), &asked.steps);
+    let gone = || {
+        let wanted = asked.wanted();
+        shard.ended(asking.id, &asked.steps, &wanted, Outcome::BrokenOff);
+    };
     let (conversation, early) = match begun {
         Ok(begun) => begun,
         Err(Unbegun::Gone) => {
@@ -71,7 +83,8 @@ pub(super) async fn serve(
         conversation.opened.stream.reset();
         return Next::Over;
     }
-    traces.answered(shard.index, asking.id, asked.door(), &asked.steps);
+    let outcome = asked.steps.outcome();
+    shard.ended(asking.id, &asked.steps, &asked.wanted(), outcome);
     Counters::opaque("http");
     Next::Converse(conversation)
 }

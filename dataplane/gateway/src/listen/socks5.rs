@@ -3,6 +3,7 @@
 //! Method 0x80 carries a JWT and a location, as SAP's clients send it; method 0x02 (RFC 1929) takes
 //! the location as user name and the token as password, so that curl, psql and the rest work.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,13 +22,13 @@ use crate::directory::Entry;
 use crate::door::{self, Conversation, Route, Unbegun};
 use crate::metrics::Counters;
 use crate::shard::{Message, Shard, SocksAsked};
-use crate::trace::{Steps, Wanted};
+use crate::trace::{Outcome, Steps, Wanted};
 
 /// Accepts connections until the drain begins.
 pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
     let accepting = async {
         loop {
-            let (socket, _peer) = listener
+            let (socket, peer) = listener
                 .accept(|error| {
                     shard.counters.accept_trouble.increment(1);
                     tracing::warn!(%error, door = "socks5", "accept failed");
@@ -41,7 +42,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
             monoio::spawn(async move {
                 shard.counters.socks_connections.increment(1.0);
                 // Held only while it lasts.
-                let asked = Box::pin(converse(&shard, &wire)).await;
+                let asked = Box::pin(converse(&shard, &wire, peer)).await;
                 if let Some(mut conversation) = asked {
                     conversation.carry(&wire).await;
                 }
@@ -71,9 +72,13 @@ pub(crate) fn adopt(shard: &Rc<Shard>, socket: std::net::TcpStream, asked: Socks
     });
 }
 
-async fn converse(shard: &Rc<Shard>, wire: &Watched) -> Option<Box<Conversation>> {
+async fn converse(
+    shard: &Rc<Shard>,
+    wire: &Watched,
+    from: SocketAddr,
+) -> Option<Box<Conversation>> {
     let negotiation =
-        adit_runtime::timer::timeout(shard.shared.limits.socks, negotiate(shard, wire));
+        adit_runtime::timer::timeout(shard.shared.limits.socks, negotiate(shard, wire, from));
     // Told already, or too slow to be told anything.
     let Ok(Some(asked)) = negotiation.await else {
         return None;
@@ -82,7 +87,7 @@ async fn converse(shard: &Rc<Shard>, wire: &Watched) -> Option<Box<Conversation>
 }
 
 // The negotiation up to the request; `None` when the client was sent away.
-async fn negotiate(shard: &Rc<Shard>, wire: &Watched) -> Option<SocksAsked> {
+async fn negotiate(shard: &Rc<Shard>, wire: &Watched, from: SocketAddr) -> Option<SocksAsked> {
     let mut machine = Negotiation::new();
     let mut input = Vec::new();
     let mut output = Vec::new();
@@ -91,7 +96,7 @@ async fn negotiate(shard: &Rc<Shard>, wire: &Watched) -> Option<SocksAsked> {
         let (used, step) = match machine.advance(&input, &mut output) {
             Ok(done) => done,
             Err(error) => {
-                shard.counters.refused(error.refusal());
+                turned_away(shard, from, who.as_ref(), error.refusal());
                 tracing::debug!(%error, "socks negotiation refused");
                 send_off(wire, &output).await;
                 return None;
@@ -115,7 +120,7 @@ async fn negotiate(shard: &Rc<Shard>, wire: &Watched) -> Option<SocksAsked> {
                 match caller {
                     Ok(caller) => who = Some((caller, credentials.location)),
                     Err(refusal) => {
-                        shard.counters.refused(refusal);
+                        turned_away(shard, from, None, refusal);
                         send_off(wire, &output).await;
                         return None;
                     }
@@ -126,6 +131,7 @@ async fn negotiate(shard: &Rc<Shard>, wire: &Watched) -> Option<SocksAsked> {
             Step::Connect { host, port } => {
                 let (caller, location) = who?;
                 return Some(SocksAsked {
+                    from,
                     caller,
                     location,
                     host,
@@ -135,6 +141,31 @@ async fn negotiate(shard: &Rc<Shard>, wire: &Watched) -> Option<SocksAsked> {
             }
         }
     }
+}
+
+// Before it was said, or could be read, what was wanted.
+fn turned_away(
+    shard: &Shard,
+    from: SocketAddr,
+    who: Option<&(Arc<Caller>, String)>,
+    refusal: Refusal,
+) {
+    shard.counters.refused(refusal);
+    let steps = Steps::begin();
+    if let Some((caller, _)) = who {
+        steps.called_by(caller);
+    }
+    let wanted = Wanted {
+        door: DOOR,
+        from: Some(from),
+        method: "",
+        host: "",
+        port: 0,
+        path: "",
+        location: who.map_or("", |(_, location)| location),
+    };
+    let outcome = Outcome::Refused(refusal);
+    shard.ended(door::request_id(), &steps, &wanted, outcome);
 }
 
 // The last word, and then the end of our direction, so that it is read before the close.
@@ -154,13 +185,17 @@ async fn open(
     let steps = Steps::begin();
     steps.called_by(&asked.caller);
     let subaccount = &asked.caller.subaccount;
-    let route = door::route_or_wait(shard, subaccount, &asked.location, moved, None).await;
+    let route = match shard.shared.records.may_pass() {
+        Ok(()) => Ok(door::route_or_wait(shard, subaccount, &asked.location, moved, None).await),
+        Err(refusal) => Err(refusal),
+    };
     let begun = match route {
-        Route::Here(link, entry) => {
+        Err(refusal) => Err(refusal.into()),
+        Ok(Route::Here(link, entry)) => {
             steps.routed_to(&entry);
-            begin(shard, &link, &entry, &asked, id, wire).await
+            begin(shard, &link, &entry, &asked, (id, &steps), wire).await
         }
-        Route::Shard(target) => {
+        Ok(Route::Shard(target)) => {
             if let Ok(detached) = wire.socket().detach()
                 && let Some(mailbox) = shard.shared.mailboxes.get(target)
             {
@@ -173,20 +208,20 @@ async fn open(
             }
             return None;
         }
-        Route::Nowhere => Err(Refusal::NoAgent.into()),
+        Ok(Route::Nowhere) => Err(Refusal::NoAgent.into()),
     };
-    let traces = &shard.shared.traces;
+    let ended = |outcome| shard.ended(id, &steps, &wanted(&asked), outcome);
     let mut reply = Vec::with_capacity(16);
     let (conversation, early) = match begun {
         Ok(begun) => begun,
         Err(Unbegun::Gone) => {
-            traces.broken_off(shard.index, id, DOOR, &steps);
+            ended(Outcome::BrokenOff);
             return None;
         }
         Err(Unbegun::Refused(refusal)) => {
             tracing::debug!(%id, reason = refusal.reason(), "socks conversation refused");
             shard.counters.refused(refusal);
-            traces.refused(shard.index, id, &steps, &wanted(&asked), refusal);
+            ended(Outcome::Refused(refusal));
             adit_proto::socks5::write_reply(refusal.socks_reply(), &mut reply);
             send_off(wire, &reply).await;
             return None;
@@ -196,11 +231,11 @@ async fn open(
     adit_proto::socks5::write_reply(0, &mut reply);
     reply.extend_from_slice(&early);
     if wire.write_all(&reply).await.is_err() {
-        traces.broken_off(shard.index, id, DOOR, &steps);
+        ended(Outcome::BrokenOff);
         conversation.opened.stream.reset();
         return None;
     }
-    traces.answered(shard.index, id, DOOR, &steps);
+    ended(steps.outcome());
     Counters::opaque("socks5");
     Some(conversation)
 }
@@ -210,7 +245,7 @@ async fn begin(
     link: &Rc<Link>,
     entry: &Arc<Entry>,
     asked: &SocksAsked,
-    id: RequestId,
+    (id, steps): (RequestId, &Steps),
     wire: &Watched,
 ) -> Result<(Box<Conversation>, Vec<u8>), Unbegun> {
     let mut front = Vec::with_capacity(256);
@@ -224,12 +259,13 @@ async fn begin(
         id,
     )?;
     front.extend_from_slice(&asked.early);
-    door::converse(shard, (link, entry), &front, wire).await
+    door::converse(shard, (link, entry), &front, steps, wire).await
 }
 
 fn wanted(asked: &SocksAsked) -> Wanted<'_> {
     Wanted {
         door: DOOR,
+        from: Some(asked.from),
         method: "",
         host: &asked.host,
         port: asked.port,

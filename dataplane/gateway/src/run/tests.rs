@@ -8,8 +8,9 @@ use adit_proto::hello::{Hello, VERSION};
 use adit_runtime::resolve::Resolver;
 use adit_runtime::shard::{Driver, run_here};
 use adit_tls::{Credentials, Leaf, Roots};
-use adit_transport::Link;
-use adit_transport::dial::Dialler;
+use adit_transport::accept::Admitted;
+use adit_transport::dial::{DialError, Dialler};
+use adit_transport::{Link, Socket};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
@@ -98,6 +99,15 @@ fn written(folder: &Path, authority: &Authority, more: &str) -> std::path::PathB
 }
 
 async fn dial(gateway: &Gateway, own: &Credentials, roots: &Roots) -> Rc<Link> {
+    let (socket, admitted) = try_dial(gateway, own, roots).await.unwrap();
+    Link::start(admitted.tunnel, socket, admitted.leftover)
+}
+
+async fn try_dial(
+    gateway: &Gateway,
+    own: &Credentials,
+    roots: &Roots,
+) -> Result<(Socket, Admitted), DialError> {
     let tls = adit_tls::client(own, roots).unwrap();
     let dialler = Dialler {
         tls: Arc::new(ArcSwap::from_pointee(tls)),
@@ -114,8 +124,7 @@ async fn dial(gateway: &Gateway, own: &Credentials, roots: &Roots) -> Rc<Link> {
         software: "test".to_owned(),
     };
     let port = gateway.addresses().tunnel.port();
-    let (socket, admitted) = dialler.dial("127.0.0.1", port, hello).await.unwrap();
-    Link::start(admitted.tunnel, socket, admitted.leftover)
+    dialler.dial("127.0.0.1", port, hello).await
 }
 
 fn serial(link: &Link) -> String {
@@ -136,7 +145,10 @@ fn tunnels_end_when_their_agents_certificate_ends_or_is_revoked_and_others_go_on
         assert!(short.is_open() && revoked.is_open() && stays.is_open());
 
         let trusted = roots.clone().with_revoked(["2".to_owned()]);
-        gateway.shared.trusted.store(Some(Arc::new(trusted)));
+        gateway
+            .shared
+            .trusted
+            .store(Some(Arc::new(trusted.clone())));
         assert!(gateway.shared.mailboxes[0].send(Message::Trust).is_ok());
         revoked.ended().await;
         assert!(short.is_open(), "it has not ended yet");
@@ -157,6 +169,12 @@ fn tunnels_end_when_their_agents_certificate_ends_or_is_revoked_and_others_go_on
             ("9a".to_owned(), "9b".to_owned())
         );
         assert!(stays.is_open());
+
+        // Who is revoked does not come again either.
+        let trusting = adit_tls::server(&own, &trusted).unwrap();
+        gateway.shared.tls.store(Arc::new(trusting));
+        let again = authority.credentials(AGENT, 2, 3600);
+        assert!(try_dial(&gateway, &again, &roots).await.is_err());
     };
     let limited = async {
         adit_runtime::timer::timeout(Duration::from_secs(30), test)
@@ -166,6 +184,23 @@ fn tunnels_end_when_their_agents_certificate_ends_or_is_revoked_and_others_go_on
     run_here(Driver::Epoll, limited).unwrap();
     gateway.drain();
     assert_eq!(gateway.wait(), ExitCode::SUCCESS);
+    let folder = folder.path().join("gateway/audit");
+    let records = fs::read_to_string(folder.join("0000000001.jsonl")).unwrap();
+    let of = |part: &str| {
+        let lines = records.lines().filter(|line| line.contains(part));
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(of("\"event\":\"up\"").len(), 4, "{records}");
+    assert!(of("\"up\"").iter().all(|line| line.contains(AGENT)));
+    let revoked = of("{\"ended\":{\"how\":\"revoked\"}}");
+    assert_eq!(revoked.len(), 1, "{records}");
+    assert!(revoked[0].contains("\"serial\":\"2\""), "{revoked:?}");
+    let refused = of("{\"refused\":{\"reason\":\"tls\"");
+    assert_eq!(refused.len(), 1, "{records}");
+    assert!(refused[0].contains("Revoked"), "{refused:?}");
+    assert_eq!(of("\"record\":\"started\"").len(), 1);
+    assert!(of("\"record\":\"started\"")[0].contains("\"node\":\"gw\""));
+    assert_eq!(of("\"record\":\"stopped\"").len(), 1, "{records}");
 }
 
 #[test]

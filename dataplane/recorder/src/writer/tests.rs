@@ -73,6 +73,8 @@ pub(super) fn read(disk: &Disk) -> Result<(Summary, Vec<String>), Flaw> {
                 }
                 record @ (Record::Gap(_)
                 | Record::Decision(_)
+                | Record::Request(_)
+                | Record::Tunnel(_)
                 | Record::RulesPushed(_)
                 | Record::Act(_)) => record.unix_ms().to_string(),
             });

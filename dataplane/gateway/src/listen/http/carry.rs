@@ -24,6 +24,7 @@ use crate::door::{self, Route};
 use crate::metrics::Counters;
 use crate::refuse::Asked;
 use crate::shard::Shard;
+use crate::trace::Outcome;
 
 impl Connection {
     // Sends one request and its response, on a second tunnel if the first is lost.
@@ -70,7 +71,7 @@ impl Connection {
         let replayable = body.is_complete();
         let started = clock::recent();
         let mut tries = std::mem::take(&mut self.tries);
-        let traces = &shard.shared.traces;
+        let ended = |outcome| shard.ended(asking.id, &asked.steps, &asked.wanted(), outcome);
         loop {
             tries += 1;
             let attempt = match door::open(shard, &link, &entry).await {
@@ -94,7 +95,7 @@ impl Connection {
                     request_whole,
                     reusable,
                 } => {
-                    traces.answered(shard.index, asking.id, asked.door(), &asked.steps);
+                    ended(asked.steps.outcome());
                     self.input = spill;
                     if request_whole && reusable && asking.keep_alive {
                         return Next::Again;
@@ -102,7 +103,7 @@ impl Connection {
                     return self.close(!request_whole).await;
                 }
                 Attempt::Gone => {
-                    traces.broken_off(shard.index, asking.id, asked.door(), &asked.steps);
+                    ended(Outcome::BrokenOff);
                     self.wire.abort();
                     return Next::Over;
                 }
@@ -277,6 +278,7 @@ impl Connection {
         };
         let (verdict, used) = verdict.map_err(lost)?;
         if let Response::Refused { refusal, .. } = verdict {
+            asked.steps.refused_by_agent();
             // Said before any backend was asked.
             let unseen = matches!(
                 refusal,

@@ -6,7 +6,7 @@ use adit_forwarder::{Problem, RawOtlp, RawSyslog, Sink};
 use adit_runtime::settings::Section;
 
 /// Reads the sections that are there.
-pub(super) fn read(audit: &Section<'_>) -> Vec<Sink> {
+pub(crate) fn read(audit: &Section<'_>) -> Vec<Sink> {
     let mut sinks = Vec::new();
     let section = audit.section("syslog");
     let raw = RawSyslog {
