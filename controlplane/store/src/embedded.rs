@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use crate::txn::{Txn, Write};
 use crate::{Pending, Store, Watch};
 use file::{Folder, Medium};
 use leases::Leases;
-use tables::Trouble;
+use tables::{Opened, Trouble};
 
 /// A store in a folder of its own: one server at a time.
 ///
@@ -43,8 +44,8 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the store in `folder`; makes folder and store if there are none. A file that a crash left behind is
-    /// repaired, which takes as long as reading it once.
+    /// Opens the store in `folder`; makes folder and store if there are none. Every page of the file is held against its
+    /// checksum, and what a crash left behind is repaired, which takes as long as reading it twice.
     ///
     /// # Errors
     /// [`OpenError`] says what is wrong with which file and how to mend it.
@@ -247,7 +248,9 @@ impl Watch for Following {
 struct Inner {
     medium: Box<dyn Medium>,
     /// Closed after an error, until it could be opened again. Readers share it with a commit.
-    database: RwLock<Option<Database>>,
+    database: RwLock<Option<Opened>>,
+    /// It was opened once.
+    is_known: AtomicBool,
     /// One commit at a time; also held by whoever opens the file again.
     turn: Mutex<()>,
     /// The same for those who wait without a thread.
@@ -272,6 +275,7 @@ impl Inner {
         let inner = Self {
             medium,
             database: RwLock::new(None),
+            is_known: AtomicBool::new(false),
             turn: Mutex::new(()),
             commits: Arc::new(Semaphore::new(1)),
             leases: Mutex::new(Leases::default()),
@@ -337,7 +341,13 @@ impl Inner {
         }
         let before = *self.head.borrow();
         let done = match &*self.database.read() {
-            Some(database) => tables::commit(database, txn, self.history_max),
+            Some(database) => {
+                let done = tables::commit(database, txn, self.history_max);
+                if let Ok(revision) = done {
+                    database.mark(revision);
+                }
+                done
+            }
             None => return Err(closed()),
         };
         let trouble = match done {
@@ -368,9 +378,11 @@ impl Inner {
         let mut database = self.database.write();
         // Closed first: two of them on one file would not see each other's writes.
         *database = None;
-        let opened = tables::open(&*self.medium)
-            .and_then(|opened| tables::head(&opened).map(|head| (opened, head)));
+        let opened = tables::open(&*self.medium, self.is_known.load(Ordering::Acquire))
+            .and_then(|opened| opened.head().map(|head| (opened, head)));
         let (opened, head) = opened.map_err(|trouble| self.explain(trouble))?;
+        opened.mark(head);
+        self.is_known.store(true, Ordering::Release);
         *database = Some(opened);
         drop(database);
         self.tell(head);

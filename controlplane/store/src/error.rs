@@ -55,6 +55,14 @@ pub enum Error {
         /// What became of a commit.
         outcome: Outcome,
     },
+    /// What is stored is whole, and in a form that only a newer version knows: nothing was changed. A person must start
+    /// the newer version.
+    Newer {
+        /// Where.
+        place: String,
+        /// What this version does not know.
+        why: String,
+    },
     /// What is stored is not what was written: a person must restore a backup.
     Corrupt {
         /// Where.
@@ -144,6 +152,10 @@ impl fmt::Display for Error {
             } => write!(
                 f,
                 "{place}: {why}; the change may have been made, read before trying again"
+            ),
+            Self::Newer { place, why } => write!(
+                f,
+                "{place}: {why}; start the newer version of adit again, or restore a backup that this version made"
             ),
             Self::Corrupt { place, why } => {
                 write!(f, "{place}: {why}; restore it from a backup")

@@ -3,11 +3,12 @@
 //! When to open the file again after an error, and who waits for whom, is the store's.
 
 use std::collections::VecDeque;
-use std::ops::Bound;
+use std::ops::{Bound, Deref};
+use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::file::{Backend, Medium};
+use super::file::{Backend, Mark, Medium};
 use super::record;
 use crate::entry::{Change, Changes, Entry, Kind, Page, Revision};
 use crate::error::Error;
@@ -33,13 +34,47 @@ impl<E: Into<redb::Error>> From<E> for Trouble {
     }
 }
 
-/// Opens the store's file, and makes it first if there is none.
-pub(super) fn open(medium: &dyn Medium) -> Result<Database, Trouble> {
+/// An open file.
+#[derive(Debug)]
+pub(super) struct Opened {
+    database: Database,
+    mark: Mark,
+}
+
+impl Opened {
+    /// The newest revision; what was acknowledged once is not behind it.
+    pub(super) fn head(&self) -> Result<Revision, Trouble> {
+        let state = self.begin_read()?.open_table(STATE)?;
+        let head = number(&state, HEAD)?;
+        match self.mark.read() {
+            Some(marked) if marked > head => Err(Trouble::Damaged(format!(
+                "has revision {head} and had {marked}: its newest commits are gone"
+            ))),
+            _ => Ok(Revision::new(head)),
+        }
+    }
+
+    /// `revision` will be acknowledged.
+    pub(super) fn mark(&self, revision: Revision) {
+        self.mark.write(revision.get());
+    }
+}
+
+impl Deref for Opened {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.database
+    }
+}
+
+/// Opens the store's file, and makes it first if there is none; `is_known`: not for the first time in this process.
+pub(super) fn open(medium: &dyn Medium, is_known: bool) -> Result<Opened, Trouble> {
     if let Some(file) = medium.open()? {
-        return adopt(file);
+        return adopt(file, &medium.place(), is_known);
     }
     // Made under another name, so that a crash leaves a whole file or none.
-    let made = redb(medium.draft()?)?;
+    let made = redb(medium.draft()?, true)?;
     let write = begin(&made)?;
     {
         let mut state = write.open_table(STATE)?;
@@ -54,38 +89,47 @@ pub(super) fn open(medium: &dyn Medium) -> Result<Database, Trouble> {
     drop(made);
     medium.publish().map_err(redb::Error::Io)?;
     match medium.open()? {
-        Some(file) => adopt(file),
+        Some(file) => adopt(file, &medium.place(), is_known),
         None => Err(Trouble::Damaged("vanished after it was made".to_owned())),
     }
 }
 
-fn adopt(file: Box<dyn redb::StorageBackend>) -> Result<Database, Trouble> {
+fn adopt(
+    file: Box<dyn redb::StorageBackend>,
+    place: &str,
+    is_known: bool,
+) -> Result<Opened, Trouble> {
     // An empty file would be made into a store without a word.
     if file.len().map_err(redb::Error::Io)? == 0 {
         return Err(Trouble::Damaged("is empty".to_owned()));
     }
-    let database = redb(file)?;
+    let database = redb(file, is_known)?;
     let state = database.begin_read()?.open_table(STATE)?;
     let format = number(&state, FORMAT)?;
-    if format != FORMAT_NOW {
+    if format > FORMAT_NOW {
+        return Err(Trouble::Refused(Error::Newer {
+            place: place.to_owned(),
+            why: format!("the file has format {format}, and this version knows {FORMAT_NOW}"),
+        }));
+    }
+    if format < FORMAT_NOW {
         return Err(Trouble::Damaged(format!(
-            "has format {format} and this version knows {FORMAT_NOW}; start the newer version"
+            "has format {format}, which none ever had"
         )));
     }
     drop(state);
     Ok(database)
 }
 
-fn redb(file: Box<dyn redb::StorageBackend>) -> Result<Database, Trouble> {
+fn redb(file: Box<dyn redb::StorageBackend>, is_known: bool) -> Result<Opened, Trouble> {
+    let file: Arc<dyn redb::StorageBackend> = file.into();
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
-    Ok(builder.create_with_backend(Backend(file))?)
-}
-
-/// The newest revision.
-pub(super) fn head(database: &Database) -> Result<Revision, Trouble> {
-    let state = database.begin_read()?.open_table(STATE)?;
-    number(&state, HEAD).map(Revision::new)
+    let backend = Backend::of(Arc::clone(&file), is_known);
+    Ok(Opened {
+        database: builder.create_with_backend(backend)?,
+        mark: Mark::of(file),
+    })
 }
 
 pub(super) fn get(database: &Database, key: &Key) -> Result<Option<Entry>, Trouble> {

@@ -116,6 +116,7 @@ async fn put(etcd: &Etcd, key: String, value: &[u8], lease: Option<LeaseId>) -> 
             | Error::TooLarge { .. }
             | Error::Compacted { .. }
             | Error::Full { .. }
+            | Error::Newer { .. }
             | Error::Corrupt { .. }) => error,
         })
 }

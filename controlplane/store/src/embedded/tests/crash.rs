@@ -1,8 +1,11 @@
 //! Power lost at every single step: what is found is the state before or after, and all that was acknowledged.
 
+use std::io;
+
 use super::disk::{Disk, Fault, Kept};
 use super::{Model, held, history, key, models, open, script};
-use crate::error::Error;
+use crate::embedded::Inner;
+use crate::error::{Error, Outcome};
 use crate::txn::Txn;
 
 const KEPT: [Kept; 9] = [
@@ -54,7 +57,8 @@ fn allowed(models: &[Model], acknowledged: Option<usize>) -> &[Model] {
 }
 
 #[test]
-fn power_lost_at_any_step_leaves_the_state_before_or_after_and_nothing_acknowledged_is_missing() {
+fn r02_power_lost_at_any_step_leaves_the_state_before_or_after_and_nothing_acknowledged_is_missing()
+{
     let models = models();
     let script = script();
     let whole = Disk::default();
@@ -82,7 +86,7 @@ fn power_lost_at_any_step_leaves_the_state_before_or_after_and_nothing_acknowled
 }
 
 #[test]
-fn power_lost_again_while_a_crash_is_repaired_loses_nothing_either() {
+fn r02_power_lost_again_while_a_crash_is_repaired_loses_nothing_either() {
     // The commits that make the file grow say nothing more about repairs, and copying it takes its time.
     let script = &script()[..REPAIRED];
     let models = &models()[..=REPAIRED];
@@ -112,7 +116,7 @@ fn power_lost_again_while_a_crash_is_repaired_loses_nothing_either() {
 }
 
 #[test]
-fn a_changed_bit_of_a_value_is_found_and_not_given_out() {
+fn r02_a_changed_bit_of_a_value_is_found_and_not_given_out() {
     let disk = Disk::default();
     let store = open(&disk).unwrap();
     let value = [0xa5; 3000];
@@ -128,3 +132,125 @@ fn a_changed_bit_of_a_value_is_found_and_not_given_out() {
     let answer = open(&disk).and_then(|store| held(&store));
     assert!(matches!(answer, Err(Error::Corrupt { .. })), "{answer:?}");
 }
+
+/// Every commit of the script, whatever became of those before it; `model` is what was acknowledged.
+fn play_on(store: &Inner, model: &mut Model) {
+    for txn in script() {
+        match store.commit(&txn) {
+            Ok(revision) => {
+                model.apply(&txn);
+                assert_eq!(revision.get(), model.revision);
+            }
+            Err(Error::Unavailable {
+                outcome: Outcome::Unknown,
+                why,
+                ..
+            }) => panic!("not known: {why}"),
+            Err(_) => {}
+        }
+    }
+}
+
+#[test]
+fn r02_after_a_step_that_failed_nothing_is_acknowledged_that_is_not_on_the_disk() {
+    let whole = Disk::default();
+    play(&whole, &script());
+    let mut refused = 0;
+    for at in 0..whole.steps() {
+        let kind = io::ErrorKind::Other;
+        let disk = Disk::default().with(Fault::Once { at, kind });
+        let mut model = Model::default();
+        // What cannot be made, or opened, is tried again by whoever starts the server again.
+        let store = open(&disk).or_else(|_| open(&disk)).unwrap();
+        play_on(&store, &mut model);
+        refused += usize::from(model.revision < 9);
+        assert!(held(&store).unwrap() == model, "step {at}");
+        // Without a word to the file: the power goes.
+        let found = disk.after_power_loss(Kept::None);
+        std::mem::forget(store);
+        let found = open(&found).and_then(|store| held(&store));
+        assert!(found == Ok(model), "step {at}: after the power was lost");
+    }
+    assert!(refused > 9, "{refused}");
+}
+
+/// Opens a store, reads all of it, changes it and reads again; an error wherever something is noticed.
+fn use_it(disk: &Disk, expected: &Model) -> Result<(), Error> {
+    let store = open(disk)?;
+    // Values are long: told by their keys.
+    let same = |found: &Model, wanted: &Model, what: &str| {
+        let keys = |model: &Model| model.entries.keys().cloned().collect::<Vec<_>>();
+        assert!(
+            found == wanted,
+            "{what}: revision {}, {:?}",
+            found.revision,
+            keys(found)
+        );
+    };
+    same(&held(&store)?, expected, "given out");
+    let revisions = history(&store)?.len();
+    assert_eq!(revisions, usize::try_from(expected.revision).unwrap());
+    let next = Txn::new().put(key("after"), "x").delete(key("rules/2"));
+    let mut model = expected.clone();
+    store.commit(&next)?;
+    model.apply(&next);
+    same(&held(&store)?, &model, "given out later");
+    drop(store);
+    same(&held(&open(disk)?)?, &model, "found");
+    Ok(())
+}
+
+#[test]
+fn r02_a_file_that_rotted_or_was_cut_is_told_as_damaged_or_has_all_that_was_written() {
+    let whole = Disk::default();
+    let mut script = script();
+    script.truncate(4);
+    play(&whole, &script);
+    let expected = models()[script.len()].clone();
+    use_it(&whole.after_power_loss(Kept::All), &expected).unwrap();
+    let bytes = whole.bytes();
+    let mut chance = fastrand::Rng::with_seed(0x5eed);
+    let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+    // Of the header every bit of what says where all else is, then a bit of each byte; of the rest some of what was
+    // written.
+    let first = (0..FIRST_BYTES * 8).map(|bit| (bit / 8, bit % 8));
+    let header = (FIRST_BYTES..HEADER_BYTES).map(|at| (at, chance.usize(..8)));
+    let mut places: Vec<(usize, usize)> = first.chain(header).collect();
+    for _ in 0..ROTTEN {
+        places.push((used[chance.usize(..used.len())], chance.usize(..8)));
+    }
+    let (mut told, mut unharmed) = (0, 0);
+    let mut count = |result: Result<(), Error>, what: &str| match result {
+        Ok(()) => unharmed += 1,
+        Err(Error::Corrupt { why, .. }) => {
+            assert!(!why.is_empty());
+            told += 1;
+        }
+        Err(other) => panic!("{what}: {other:?}"),
+    };
+    for (at, bit) in places {
+        let disk = whole.after_power_loss(Kept::All);
+        disk.flip_bits(at, 1 << bit);
+        count(use_it(&disk, &expected), &format!("byte {at}, bit {bit}"));
+    }
+    for _ in 0..CUTS {
+        let disk = whole.after_power_loss(Kept::All);
+        let length = chance.usize(..bytes.len());
+        disk.cut(length);
+        count(use_it(&disk, &expected), &format!("cut at {length}"));
+    }
+    eprintln!("{told} told, {unharmed} had everything");
+    assert!(
+        told > 300 && unharmed > 0,
+        "{told} told, {unharmed} unharmed"
+    );
+}
+
+/// Of redb's header what comes before its two commits.
+const FIRST_BYTES: usize = 64;
+/// And all that it uses.
+const HEADER_BYTES: usize = 320;
+/// Other bytes that rot, one in each store.
+const ROTTEN: usize = 600;
+/// Stores that are cut.
+const CUTS: usize = 60;

@@ -31,7 +31,8 @@ struct State {
 pub(super) enum Fault {
     /// From this step on nothing is done.
     PowerLost { at: usize },
-    /// This step is not done, the others are.
+    /// This step is not done, the others are. A sync that is not done forgets what it was for, as Linux does: later ones
+    /// succeed, and what was written is read as if it were there, until the power goes.
     Once { at: usize, kind: io::ErrorKind },
 }
 
@@ -88,10 +89,28 @@ impl Disk {
 
     /// Changes a byte, as a bad disk does.
     pub(super) fn flip(&self, at: usize) {
+        self.flip_bits(at, 0x10);
+    }
+
+    /// Changes some bits of a byte.
+    pub(super) fn flip_bits(&self, at: usize, bits: u8) {
         let mut state = self.0.lock();
         let file = state.file.as_mut().unwrap();
-        file.now[at] ^= 0x10;
-        file.durable[at] ^= 0x10;
+        file.now[at] ^= bits;
+        file.durable[at] ^= bits;
+    }
+
+    /// Cuts the file off.
+    pub(super) fn cut(&self, length: usize) {
+        let mut state = self.0.lock();
+        let file = state.file.as_mut().unwrap();
+        file.now.truncate(length);
+        file.durable.truncate(length);
+    }
+
+    /// The file's bytes.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.0.lock().file.as_ref().unwrap().now.clone()
     }
 
     /// Where `bytes` stand in the file.
@@ -159,6 +178,11 @@ impl Content {
         }
     }
 
+    fn forget(&mut self) {
+        // A length is the file system's own business, and written later.
+        self.unsynced.retain(|step| matches!(step, Step::Length(_)));
+    }
+
     fn sync(&mut self) {
         for step in self.unsynced.drain(..) {
             match step {
@@ -194,6 +218,23 @@ impl State {
             Some(Fault::Once { at, kind }) if number == at => Err(kind.into()),
             Some(Fault::PowerLost { .. } | Fault::Once { .. }) | None => Ok(Turn::Done),
         }
+    }
+
+    fn sync(&mut self, draft: bool) -> io::Result<()> {
+        let turn = self.step();
+        let has_power = self.has_power();
+        let content = self.content(draft)?;
+        match turn {
+            Ok(Turn::Done) => content.sync(),
+            Ok(Turn::Cut) => return Err(no_power()),
+            Err(error) => {
+                if has_power {
+                    content.forget();
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     fn has_power(&self) -> bool {
@@ -242,10 +283,7 @@ impl Medium for Disk {
 
     fn publish(&self) -> io::Result<()> {
         let mut state = self.0.lock();
-        match state.step()? {
-            Turn::Done => state.content(true)?.sync(),
-            Turn::Cut => return Err(no_power()),
-        }
+        state.sync(true)?;
         match state.step()? {
             Turn::Done => state.file = state.draft.take(),
             Turn::Cut => {
@@ -323,12 +361,7 @@ impl StorageBackend for Handle {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.disk.0.lock();
-        match state.step()? {
-            Turn::Done => state.content(self.draft)?.sync(),
-            Turn::Cut => return Err(no_power()),
-        }
-        Ok(())
+        self.disk.0.lock().sync(self.draft)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
