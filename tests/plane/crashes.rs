@@ -32,15 +32,24 @@ const CALLS: [&str; 9] = [
 ];
 
 /// Kills before the first, second, .. call of each kind until `push` says that nothing was killed: how often it was.
-fn before_each_step(who: &str, mut push: impl FnMut(&str, usize) -> bool) -> usize {
+fn before_each_step(who: &str, push: impl FnMut(&str, usize) -> bool) -> usize {
+    before_steps(who, &CALLS, |nth| nth + 1, push)
+}
+
+/// The same for these calls, where `next` says which one of a kind follows which.
+pub(crate) fn before_steps(
+    who: &str,
+    calls: &[&str],
+    next: impl Fn(usize) -> usize,
+    mut push: impl FnMut(&str, usize) -> bool,
+) -> usize {
     let mut points = Vec::new();
-    for call in CALLS {
-        for nth in 1.. {
-            assert!(nth < 400, "{who}: {call} without end");
-            if !push(call, nth) {
-                break;
-            }
+    for call in calls {
+        let mut nth = 1;
+        while push(call, nth) {
             points.push(format!("{call}#{nth}"));
+            nth = next(nth);
+            assert!(nth < 400, "{who}: {call} without end");
         }
     }
     eprintln!(
@@ -52,7 +61,7 @@ fn before_each_step(who: &str, mut push: impl FnMut(&str, usize) -> bool) -> usi
 }
 
 /// Whether it is dead; one that is dying is waited for.
-fn was_killed(node: &mut Node) -> bool {
+pub(crate) fn was_killed(node: &mut Node) -> bool {
     let killed = node.admin().get("/healthz").is_err();
     if killed {
         node.process().wait(SOON);
@@ -60,7 +69,7 @@ fn was_killed(node: &mut Node) -> bool {
     killed
 }
 
-fn files(folder: &Path, names: &[&str]) -> Vec<String> {
+pub(crate) fn files(folder: &Path, names: &[&str]) -> Vec<String> {
     let mut paths = vec![folder.display().to_string()];
     paths.extend(
         names

@@ -241,7 +241,7 @@ struct Shown {
 }
 
 fn read(key: &Key, line: &[u8]) -> Result<Act, Trouble> {
-    let shown: Shown = keys::read(key, line)?;
+    let shown: Shown = keys::hear(key, line)?;
     Ok(Act {
         sequence: shown.sequence,
         unix_ms: shown.unix_ms,

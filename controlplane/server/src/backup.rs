@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::acts::{Acts, By, Deed};
 use crate::book::Book;
 use crate::clock;
+use crate::format::{FORMAT, Guarded, Pointer, newer};
 use crate::keys;
 use crate::life::{Life, Lives, TrustVersion};
 use crate::limits::{BACKUP_BYTES_MAX, PAGE_ITEMS_MAX};
@@ -28,12 +29,7 @@ pub(crate) struct Generations {
     whole: Arc<dyn Store>,
     number: u64,
     revision: Revision,
-}
-
-/// The pointer as it is stored.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Pointer {
-    number: u64,
+    format: u16,
 }
 
 /// A key and its bytes, as a backup has them.
@@ -50,25 +46,42 @@ pub(crate) struct Header {
 }
 
 impl Generations {
-    /// Finds the one that counts; the first of a new store.
+    /// Finds the one that counts; the first of a new store. A store of an earlier format is of this one from now on.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's; [`Error::Newer`] when its records are of a later format.
     pub(crate) async fn open(whole: Arc<dyn Store>) -> Result<Self, Error> {
+        Self::open_as(whole, FORMAT).await
+    }
+
+    async fn open_as(whole: Arc<dyn Store>, format: u16) -> Result<Self, Error> {
         let key = keys::generation();
         loop {
-            if let Some(entry) = whole.get(&key).await? {
-                let pointer: Pointer = keys::read(&key, entry.value.as_bytes())?;
-                return Ok(Self {
-                    whole,
-                    number: pointer.number,
-                    revision: entry.revision,
-                });
-            }
-            let first = Txn::new()
-                .absent(key.clone())
-                .put(key.clone(), keys::write(&Pointer { number: 1 }));
-            match whole.commit(&first).await {
+            let (txn, number) = match whole.get(&key).await? {
+                None => (Txn::new().absent(key.clone()), 1),
+                Some(entry) => {
+                    let pointer = Pointer::read(&key, entry.value.as_bytes(), format)?;
+                    if pointer.format == format {
+                        return Ok(Self {
+                            whole,
+                            number: pointer.number,
+                            revision: entry.revision,
+                            format,
+                        });
+                    }
+                    tracing::warn!(
+                        from = pointer.format,
+                        to = format,
+                        "servers of earlier versions stop"
+                    );
+                    (Txn::new().at(key.clone(), entry.revision), pointer.number)
+                }
+            };
+            let pointer = Pointer { number, format };
+            match whole
+                .commit(&txn.put(key.clone(), keys::write(&pointer)))
+                .await
+            {
                 // Of several servers one is first.
                 Ok(_) | Err(Error::Conflict { .. }) => {}
                 Err(error) => return Err(error),
@@ -76,15 +89,14 @@ impl Generations {
         }
     }
 
-    /// What counts, as a store of its own.
+    /// What counts, as a store of its own, which takes nothing any more when something else does.
     pub(crate) fn store(&self) -> Arc<dyn Store> {
-        Arc::new(Below::new(
-            Arc::clone(&self.whole),
-            keys::generation_prefix(self.number),
-        ))
+        let guarded = Guarded::new(Arc::clone(&self.whole), self.revision, self.format);
+        let prefix = keys::generation_prefix(self.number);
+        Arc::new(Below::new(Arc::new(guarded), prefix))
     }
 
-    /// Returns when another generation counts.
+    /// Returns when another generation counts, or records of a later format.
     pub(crate) async fn replaced(&self) {
         loop {
             let watched = self.watch().await;
@@ -102,8 +114,7 @@ impl Generations {
         loop {
             // Looked at after the watch began, so nothing falls between.
             if let Some(entry) = self.whole.get(&key).await? {
-                let pointer: Pointer = keys::read(&key, entry.value.as_bytes())?;
-                if pointer.number != self.number {
+                if entry.revision != self.revision {
                     return Ok(true);
                 }
             }
@@ -149,11 +160,15 @@ impl Generations {
     /// whoever clears that room takes the mark away.
     async fn swap(&self, entries: Vec<Kept>) -> Result<(), Error> {
         let next = self.number + 1;
+        let pointer = keys::write(&Pointer {
+            number: next,
+            format: self.format,
+        });
         let prefix = keys::generation_prefix(next);
         let mark = keys::restoring();
         let begin = Txn::new()
             .at(keys::generation(), self.revision)
-            .put(mark.clone(), keys::write(&Pointer { number: next }));
+            .put(mark.clone(), pointer.clone());
         let begun = self.whole.commit(&begin).await?;
         let part = || Txn::new().at(mark.clone(), begun);
         // What a restore that did not end left there.
@@ -183,7 +198,7 @@ impl Generations {
         let key = keys::generation();
         let swap = part()
             .at(key.clone(), self.revision)
-            .put(key, keys::write(&Pointer { number: next }))
+            .put(key, pointer)
             .delete(mark.clone());
         self.whole.commit(&swap).await.map(drop)
     }
@@ -341,10 +356,11 @@ fn read(content: &[u8]) -> Result<(Header, Vec<Kept>), Trouble> {
     let first = lines.next().ok_or_else(|| damaged("it is empty"))?;
     let header: Header =
         serde_json::from_slice(first).map_err(|error| damaged(&error.to_string()))?;
-    if header.format != FORMAT {
+    if header.format > FORMAT {
         return Err(Trouble::Invalid(format!(
-            "the backup has format {}, and this version of adit reads {FORMAT}; restore it with {}",
-            header.format, header.software
+            "the backup {}; restore it with {} or a newer version",
+            newer(header.format, FORMAT),
+            header.software
         )));
     }
     let mut entries = Vec::new();
@@ -427,8 +443,6 @@ fn internal(error: impl std::fmt::Display) -> Trouble {
     Trouble::Internal(format!("backup: {error}"))
 }
 
-/// The format this code writes and reads.
-const FORMAT: u16 = 1;
 /// What the seal is for: nothing else opens as a backup.
 const PURPOSE: &str = "backup";
 /// How often the store is read while it changes.

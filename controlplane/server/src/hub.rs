@@ -241,7 +241,7 @@ impl Hub {
     pub(crate) async fn connection(&self, id: &NodeId) -> Result<Option<Live>, Trouble> {
         let key = keys::live(id);
         match self.store.get(&key).await? {
-            Some(entry) => Ok(Some(keys::read(&key, entry.value.as_bytes())?)),
+            Some(entry) => Ok(Some(keys::hear(&key, entry.value.as_bytes())?)),
             None => Ok(None),
         }
     }
@@ -254,7 +254,7 @@ impl Hub {
         let mut found = HashMap::new();
         for entry in scan::all(&*self.store, prefix).await? {
             if let Some(id) = keys::node_of_live(&entry.key) {
-                found.insert(id, keys::read(&entry.key, entry.value.as_bytes())?);
+                found.insert(id, keys::hear(&entry.key, entry.value.as_bytes())?);
             }
         }
         Ok(found)

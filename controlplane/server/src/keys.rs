@@ -1,7 +1,7 @@
 //! Where things are in the store, and how their values are written.
 //!
 //! ```text
-//! generation/number                           which generation counts: a restored backup is the next one
+//! generation/number                           which generation counts, a restored backup is the next one; the format
 //! generation/restoring                        the mark of the restore that writes the next generation
 //! g1/...                                      all of a generation; what follows is below it
 //! meta/life                                   how many lives this control plane has had
@@ -30,7 +30,8 @@ use std::borrow::Cow;
 use adit_people::UserName;
 use adit_store::{Error, Key, Prefix, Value};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value as Json;
 
 use crate::place::{NodeId, Place};
 use crate::secret::hex;
@@ -269,20 +270,140 @@ pub(crate) fn write<T: Serialize>(value: &T) -> Value {
     Value::from(serde_json::to_vec(value).unwrap_or_default())
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write`] wrote: all of it or nothing. A record with a member that this version does not know may say what
+/// must not be passed over, and would lose it when it is written anew.
 ///
 /// # Errors
-/// [`Error::Corrupt`]: something else is there.
-pub(crate) fn read<T: DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(bytes).map_err(|error| Error::Corrupt {
-        place: key.to_string(),
-        why: error.to_string(),
+/// [`Error::Newer`]: this version does not know all of it. [`Error::Corrupt`]: it is no record at all.
+pub(crate) fn read<T: DeserializeOwned + Serialize>(key: &Key, bytes: &[u8]) -> Result<T, Error> {
+    let value: T = hear(key, bytes)?;
+    let known = serde_json::to_vec(&value).unwrap_or_default();
+    // What this version wrote it writes again; only other records are looked at closely.
+    if known != bytes
+        && let (Ok(known), Ok(all)) = (
+            serde_json::from_slice::<Json>(&known),
+            serde_json::from_slice::<Json>(bytes),
+        )
+        && let Some(member) = unknown(&known, &all)
+    {
+        return Err(Error::Newer {
+            place: key.to_string(),
+            why: format!("this version does not know its member `{member}`"),
+        });
+    }
+    Ok(value)
+}
+
+/// Reads what is not kept: what servers say to each other for a moment, and lines that are never written anew. Members
+/// that are not known are passed over.
+///
+/// # Errors
+/// As for [`read`].
+pub(crate) fn hear<T: DeserializeOwned>(key: &Key, bytes: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let (place, why) = (key.to_string(), error.to_string());
+        // The store has held it against its hash: what is a whole value was written so.
+        if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
+            Error::Newer { place, why }
+        } else {
+            Error::Corrupt { place, why }
+        }
     })
+}
+
+/// The first member of `all`, wherever it stands in it, that is not in `known`.
+fn unknown(known: &Json, all: &Json) -> Option<String> {
+    match (known, all) {
+        (Json::Object(known), Json::Object(all)) => all.iter().find_map(|(name, value)| {
+            match known.get(name) {
+                // Nothing said is nothing lost.
+                None => (!value.is_null()).then(|| name.clone()),
+                Some(known) => unknown(known, value),
+            }
+        }),
+        (Json::Array(known), Json::Array(all)) => known
+            .iter()
+            .zip(all)
+            .find_map(|(known, all)| unknown(known, all)),
+        (_, _) => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use adit_api::{Canary, Version};
+    use serde_json::json;
+
     use super::*;
+    use crate::book::Head;
+    use crate::register::Enrolment;
+
+    fn read_json<T: DeserializeOwned + Serialize>(record: &Json) -> Result<T, Error> {
+        let key = Key::new("a/record").unwrap();
+        read(&key, record.to_string().as_bytes())
+    }
+
+    #[test]
+    fn r15_a_record_with_a_member_that_is_not_known_is_refused_and_not_damaged() {
+        let enrolment = json!({
+            "location": "", "enrolled_unix_s": 1, "revoked": false,
+            "certificates": [{"serial": "a", "until_unix_s": 2}],
+        });
+        let head = json!({"version": 1, "last": 2, "canary": {"version": 2, "agents": ["a"]}});
+        read_json::<Enrolment>(&enrolment).unwrap();
+        let known: Head = read_json(&head).unwrap();
+        assert_eq!(
+            known.canary,
+            Some(Canary {
+                version: 2,
+                agents: vec!["a".to_owned()]
+            })
+        );
+
+        // In the record itself and in what stands in it; also a member of another kind.
+        let mut later = [enrolment.clone(), enrolment.clone(), enrolment];
+        later[0]["not_before"] = json!(7);
+        later[1]["certificates"][0]["not_before"] = json!(7);
+        later[2]["revoked"] = json!({"since": 7});
+        for (record, told) in later
+            .iter()
+            .zip(["`not_before`", "`not_before`", "boolean"])
+        {
+            let refused = read_json::<Enrolment>(record).unwrap_err();
+            assert!(matches!(refused, Error::Newer { .. }), "{refused:?}");
+            let text = refused.to_string();
+            assert!(text.contains("a/record") && text.contains(told), "{text}");
+            assert!(text.contains("start the newer version"), "{text}");
+        }
+        let mut later = head;
+        later["canary"]["until_unix_s"] = json!(7);
+        assert!(read_json::<Head>(&later).is_err());
+        // What is no record at all is another trouble.
+        let key = Key::new("a/record").unwrap();
+        let damaged = read::<Head>(&key, b"{\"version\":1").unwrap_err();
+        assert!(matches!(damaged, Error::Corrupt { .. }), "{damaged:?}");
+    }
+
+    #[test]
+    fn r15_a_record_of_an_earlier_version_lacks_what_came_later_and_is_read() {
+        // `abandoned` and the like came later; what says nothing is nothing.
+        let head: Head = read_json(&json!({"version": 1, "last": 1, "canary": null})).unwrap();
+        assert_eq!((head.version, head.canary), (1, None));
+        let head: Head = read_json(&json!({"later": null, "version": 1, "last": 1})).unwrap();
+        assert_eq!(head.version, 1);
+        let version = json!({
+            "subaccount": "acme", "location": "", "epoch": 1, "version": 1, "sha256": "", "systems": 0, "resources": 0,
+            "changed_unix_s": 1, "changed_by": "ada", "message": "", "change": {"applied": {}},
+        });
+        read_json::<Version>(&version).unwrap();
+    }
+
+    #[test]
+    fn r15_servers_of_two_versions_hear_each_other() {
+        let key = server("cp-1");
+        let said = json!({"version": 1, "last": 1, "canary": null, "later": 1}).to_string();
+        assert_eq!(hear::<Head>(&key, said.as_bytes()).unwrap().last, 1);
+    }
 
     #[test]
     fn no_text_is_a_panic_or_anothers_key() {

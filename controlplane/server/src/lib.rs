@@ -9,6 +9,7 @@ mod backup;
 mod book;
 mod clock;
 mod door;
+mod format;
 mod hub;
 mod keys;
 mod life;

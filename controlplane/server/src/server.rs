@@ -1,7 +1,7 @@
 //! A server from start to end: store, authority, door.
 
 use std::fmt;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -338,7 +338,14 @@ fn read_secret(path: &Path) -> Result<Vec<u8>, StartError> {
 }
 
 fn make_folder(folder: &Path) -> std::io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    if folder.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    sync_names(folder)
 }
 
 /// Writes a file so that a reader sees the old bytes or the new ones.
@@ -361,7 +368,17 @@ fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StartError> {
     file.write_all(bytes)
         .and_then(|()| file.sync_all())
         .map_err(|error| at(&new, error))?;
-    std::fs::rename(&new, path).map_err(|error| at(path, error))
+    std::fs::rename(&new, path).map_err(|error| at(path, error))?;
+    // A seal's key that a power failure takes away takes with it all that was sealed since.
+    sync_names(path).map_err(|error| at(path, error))
+}
+
+/// Returns when the name of `path` would survive a crash.
+fn sync_names(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn at(path: &Path, error: std::io::Error) -> StartError {

@@ -83,6 +83,7 @@ impl Trouble {
                 Error::Unavailable { .. } | Error::LeaseLost { .. } | Error::Compacted { .. } => {
                     (503, "store-unavailable")
                 }
+                Error::Newer { .. } => (503, "store-newer"),
                 Error::Corrupt { .. } => (500, "store-corrupt"),
             },
             Self::Internal(_) => (500, "internal"),
@@ -128,6 +129,11 @@ impl Trouble {
             }
             Self::Store(Error::Unavailable { outcome: adit_store::Outcome::Unknown, .. }) => {
                 "the store did not answer; the change may have been made, read before trying again".to_owned()
+            }
+            Self::Store(Error::Newer { .. }) => {
+                "what is stored was written by a newer version of adit, and this server does not know all of it; nothing \
+                 was changed, update this server"
+                    .to_owned()
             }
             Self::Store(Error::Corrupt { .. }) => {
                 "what is stored is damaged and is not used; put it anew, or restore a backup".to_owned()

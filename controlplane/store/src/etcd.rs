@@ -547,8 +547,9 @@ fn tls_settings(tls: &Tls) -> Result<rustls::ClientConfig, String> {
         return Ok(builder.with_no_client_auth());
     };
     let chain = certificates(chain, "our certificate")?;
-    let key =
-        PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("etcd: our key: {error}"))?;
+    let key = PrivateKeyDer::from_pem_slice(key)
+        // What it says may hold a line of the key.
+        .map_err(|_may_hold_it| "etcd: our key: is not PEM".to_owned())?;
     builder
         .with_client_auth_cert(chain, key)
         .map_err(|error| format!("etcd: our certificate: {error}"))

@@ -143,12 +143,12 @@ impl fmt::Display for SaveError {
 impl std::error::Error for SaveError {}
 
 fn written(version: u64, text: &str) -> Vec<u8> {
-    let mut bytes = format!(
-        "{MARK} version={version} bytes={} sha256={} format={FORMAT}\n",
+    let line = format!(
+        "{MARK} version={version} bytes={} sha256={} format={FORMAT}",
         text.len(),
         hash(text)
-    )
-    .into_bytes();
+    );
+    let mut bytes = format!("{line}{LINE_SUM}{}\n", hash(&line)).into_bytes();
     bytes.extend_from_slice(text.as_bytes());
     bytes
 }
@@ -175,6 +175,12 @@ fn parse(bytes: &[u8]) -> Result<Stored, Unread> {
         .ok_or_else(torn)?;
     let (line, rest) = bytes.split_at_checked(end).ok_or_else(torn)?;
     let line = std::str::from_utf8(line).map_err(|_not_text| torn())?;
+    // Before all else: a number that rotted may be any number. Earlier versions wrote none.
+    if let Some((summed, sum)) = line.rsplit_once(LINE_SUM)
+        && sum != hash(summed)
+    {
+        return Err(torn());
+    }
     let text = rest.get(1..).unwrap_or_default();
     let text = String::from_utf8(text.to_vec()).map_err(|_not_text| torn())?;
     let mut words = line
@@ -300,10 +306,12 @@ const LOCK: &str = "lock";
 /// The format that this code writes, and the newest it reads. Words of the first line that are not known are passed over:
 /// one whose loss would matter raises the number.
 const FORMAT: u64 = 1;
+/// Stands before the hash of what is before it in the first line, in every format.
+const LINE_SUM: &str = " line=";
 /// Begins every file; a TOML comment, so that the file is a rule set as it stands.
 const MARK: &str = "# adit snapshot";
 /// Bytes of a stored file: the largest rule set and its first line. Held once at start.
-const FILE_BYTES_MAX: u64 = 128 * 1024 * 1024 + 256;
+const FILE_BYTES_MAX: u64 = 128 * 1024 * 1024 + 512;
 
 const _: () = assert!(
     RULES_TEXT_BYTES_MAX == 128 * 1024 * 1024,

@@ -39,7 +39,9 @@ pub(crate) fn config(files: &TlsFiles) -> Result<Arc<ClientConfig>, String> {
         Some((certificate, key)) => {
             let chain = certificates(certificate)?;
             let bytes = read(key, PEM_BYTES_MAX, Secrecy::Secret)?;
-            let key_der = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| at(key, error))?;
+            let key_der = PrivateKeyDer::from_pem_slice(&bytes)
+                // What it says may hold a line of the key.
+                .map_err(|_may_hold_it| at(key, "holds no private key as PEM"))?;
             builder
                 .with_client_auth_cert(chain, key_der)
                 .map_err(|error| at(certificate, error))?

@@ -30,8 +30,15 @@ pub(crate) fn open(folder: &Folder) -> Result<SigningKey, String> {
                     "mode {mode:04o} lets others read this key; remove it, and a new one is made"
                 )));
             }
-            let der = PrivatePkcs8KeyDer::from_pem_file(&path).map_err(|error| say(&error))?;
-            SigningKey::from_pkcs8(der.secret_pkcs8_der()).map_err(|error| say(&error))?
+            let rotten = |why: &dyn std::fmt::Display| {
+                say(&format!(
+                    "{why}; put it back from a copy, or remove it, and a new one is made"
+                ))
+            };
+            let der = PrivatePkcs8KeyDer::from_pem_file(&path)
+                // What it says may hold a line of the key.
+                .map_err(|_may_hold_it| rotten(&"holds no private key as PEM"))?;
+            SigningKey::from_pkcs8(der.secret_pkcs8_der()).map_err(|error| rotten(&error))?
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let der = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
@@ -116,5 +123,35 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::write(dir.path().join("key.next"), "half a").unwrap();
         assert_ne!(open(&folder).unwrap().public(), made.public());
+    }
+
+    #[test]
+    fn r02_a_key_that_was_cut_or_rotted_is_told_and_never_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::claim(dir.path()).unwrap();
+        let made = open(&folder).unwrap().public();
+        let path = dir.path().join(PRIVATE);
+        let whole = fs::read(&path).unwrap();
+        let cuts = (0..whole.len()).map(|length| whole[..length].to_vec());
+        let changed = (0..whole.len() * 8).map(|bit| {
+            let mut changed = whole.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            changed
+        });
+        let mut told = 0;
+        for damaged in cuts.chain(changed) {
+            fs::write(&path, damaged).unwrap();
+            match open(&folder) {
+                Ok(key) => assert_eq!(key.public(), made),
+                Err(why) => {
+                    assert!(
+                        why.contains("key.pem: ") && why.contains("remove it"),
+                        "{why}"
+                    );
+                    told += 1;
+                }
+            }
+        }
+        assert!(told > whole.len() * 7, "{told}");
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::folder::{Found, Storage};
@@ -25,6 +26,27 @@ struct Held {
     bytes: Vec<u8>,
     // What a crash leaves for certain.
     synced: Vec<u8>,
+    // What the next sync brings to the disk: a sync that failed forgets it, and a later one does not find it again.
+    unsynced: Range<usize>,
+}
+
+impl Held {
+    fn touch(&mut self, touched: Range<usize>) {
+        let Range { start, end } = self.unsynced.clone();
+        self.unsynced = if start == end {
+            touched
+        } else {
+            start.min(touched.start)..end.max(touched.end)
+        };
+    }
+
+    fn sync(&mut self) {
+        self.synced.resize(self.bytes.len(), 0);
+        let end = self.unsynced.end.min(self.bytes.len());
+        let range = self.unsynced.start.min(end)..end;
+        self.synced[range.clone()].copy_from_slice(&self.bytes[range]);
+        self.unsynced = 0..0;
+    }
 }
 
 /// What goes wrong.
@@ -85,6 +107,7 @@ impl Disk {
                 }
             };
             held.synced.clone_from(&held.bytes);
+            held.unsynced = 0..0;
         }
         Self(Rc::new(RefCell::new(State {
             segments,
@@ -192,6 +215,7 @@ impl Storage for Disk {
             let end = offset + part;
             held.bytes.resize(held.bytes.len().max(end), 0);
             held.bytes[offset..end].copy_from_slice(&bytes[..part]);
+            held.touch(offset..end);
             if fits < bytes.len() {
                 return Err(io::ErrorKind::StorageFull.into());
             }
@@ -201,8 +225,11 @@ impl Storage for Disk {
 
     fn sync(&mut self, number: u64) -> io::Result<()> {
         self.change(number, |held, is_half| {
-            if !is_half {
-                held.synced.clone_from(&held.bytes);
+            if is_half {
+                // As Linux does: pages that could not be written count as written from then on.
+                held.unsynced = 0..0;
+            } else {
+                held.sync();
             }
             Ok(())
         })

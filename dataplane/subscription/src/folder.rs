@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::Identity;
 use crate::keys;
 use crate::limits::FILE_BYTES_MAX;
+use crate::summed;
 
 /// What the store does to its folder; the seam at which crashes are tried out.
 pub(crate) trait Storage {
@@ -76,10 +77,12 @@ impl<S: Storage> Store<S> {
         let beside = self
             .text(TRUST)?
             .ok_or_else(|| format!("{TRUST} is missing"))?;
+        whole(TRUST, &beside)?;
         check_format(&beside)?;
         let beside: TrustFile =
             serde_json::from_str(&beside).map_err(|error| format!("{TRUST}: {error}"))?;
-        let found = Identity::new(&pair.key, &pair.certificate, &beside.location, beside.trust)?;
+        let found = Identity::new(&pair.key, &pair.certificate, &beside.location, beside.trust)
+            .map_err(|why| format!("{KEY}, {CERT}, {TRUST}: {why}"))?;
         // After a crash it may be said of a certificate that never came.
         Ok(Some(if beside.serial == found.leaf().serial {
             found.due_at(beside.renew_unix_s)
@@ -104,7 +107,7 @@ impl<S: Storage> Store<S> {
     /// What the file system says, and to what.
     pub(crate) fn save(&self, identity: &Identity) -> Result<(), SaveError> {
         self.save_trust(identity)?;
-        self.put(CERT_NEXT, identity.chain_pem().as_bytes())?;
+        self.put(CERT_NEXT, summed::pem(identity.chain_pem()).as_bytes())?;
         self.storage.rename(KEY_NEXT, KEY).map_err(at(KEY))?;
         self.storage.rename(CERT_NEXT, CERT).map_err(at(CERT))?;
         self.storage.sync().map_err(at(CERT))
@@ -122,13 +125,14 @@ impl<S: Storage> Store<S> {
             renew_unix_s: identity.renew_unix_s(),
             trust: identity.trust().clone(),
         };
-        let text = serde_json::to_vec_pretty(&beside).unwrap_or_default();
-        self.put(TRUST, &text)
+        let text = serde_json::to_string_pretty(&beside).unwrap_or_default();
+        self.put(TRUST, summed::json(&text).as_bytes())
     }
 
-    /// When a control plane was last heard, in seconds since 1970.
+    /// When a control plane was last heard, in seconds since 1970; `None` where that is not known for certain.
     pub(crate) fn contact(&self) -> Option<u64> {
-        self.text(CONTACT).ok()??.trim().parse().ok()
+        let text = self.text(CONTACT).ok()??;
+        summed::word(&text).ok()?.parse().ok()
     }
 
     /// Keeps when a control plane was last heard.
@@ -136,7 +140,7 @@ impl<S: Storage> Store<S> {
     /// # Errors
     /// What the file system says, and to what.
     pub(crate) fn keep_contact(&self, unix_s: u64) -> Result<(), SaveError> {
-        self.put(CONTACT, format!("{unix_s}\n").as_bytes())
+        self.put(CONTACT, summed::line(&unix_s.to_string()).as_bytes())
     }
 
     // The newest certificate that has its key; an error when none of those that are there has.
@@ -147,7 +151,11 @@ impl<S: Storage> Store<S> {
                 continue;
             };
             found = true;
-            let spki = leaf_key(&certificate);
+            whole(at, &certificate)?;
+            // Others are shown the chain, and not our checksum.
+            let begins = certificate.find(PEM_BEGINS).unwrap_or_default();
+            let certificate = certificate.split_at(begins).1;
+            let spki = leaf_key(certificate);
             for key_at in [KEY, KEY_NEXT] {
                 if let Some(key) = self.text(key_at)?
                     && spki.is_some()
@@ -156,14 +164,16 @@ impl<S: Storage> Store<S> {
                     return Ok(Some(Pair {
                         key,
                         key_is_next: key_at == KEY_NEXT,
-                        certificate,
+                        certificate: certificate.to_owned(),
                         certificate_is_next: at == CERT_NEXT,
                     }));
                 }
             }
         }
         if found {
-            return Err(format!("{CERT} has no key in {KEY}"));
+            return Err(format!(
+                "{CERT} has no key in {KEY}; put the folder back from a copy, or enrol this node anew"
+            ));
         }
         Ok(None)
     }
@@ -223,6 +233,12 @@ impl std::error::Error for SaveError {}
 
 fn at(name: &'static str) -> impl FnOnce(io::Error) -> SaveError {
     move |error| SaveError { name, error }
+}
+
+fn whole(name: &str, text: &str) -> Result<(), String> {
+    summed::check(text).map_err(|summed::Rotten| {
+        format!("{name}: does not match its checksum; put the folder back from a copy, or enrol this node anew")
+    })
 }
 
 // First, and of nothing else: what a later format is, nobody knows here.
@@ -350,6 +366,7 @@ impl Storage for Folder {
 /// The format of `trust.json` that this code writes, and the newest it reads. A member whose loss would matter to who wrote
 /// it raises the number; others are passed over.
 const FORMAT: u16 = 1;
+const PEM_BEGINS: &str = "-----BEGIN";
 const KEY: &str = "key.pem";
 const KEY_NEXT: &str = "key.next.pem";
 const CERT: &str = "cert.pem";

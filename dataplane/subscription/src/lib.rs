@@ -21,6 +21,7 @@ mod row;
 mod run;
 mod settings;
 mod subscriber;
+mod summed;
 #[cfg(test)]
 mod tests;
 

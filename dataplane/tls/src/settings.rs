@@ -77,6 +77,8 @@ pub struct ServerSettings {
 pub enum SettingsError {
     /// The text is not PEM.
     Pem(pem::Error),
+    /// The text with the private key is not PEM.
+    KeyNotPem,
     /// No section `CERTIFICATE` in the text.
     NoCertificate,
     /// No private key in the text.
@@ -202,10 +204,11 @@ impl Credentials {
         let leaf = chain.first().ok_or(SettingsError::NoCertificate)?;
         let id = SpiffeId::from_certificate(leaf)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|cause| {
+            // The cause may hold a line of the key.
             if matches!(cause, pem::Error::NoItemsFound) {
                 SettingsError::NoKey
             } else {
-                SettingsError::Pem(cause)
+                SettingsError::KeyNotPem
             }
         })?;
         Ok(Self { chain, key, id })
@@ -455,6 +458,7 @@ impl fmt::Display for SettingsError {
             Self::NoCertificate => {
                 f.write_str("no certificate; a pem section CERTIFICATE is needed")
             }
+            Self::KeyNotPem => f.write_str("the private key is not pem"),
             Self::NoKey => f.write_str("no private key; a pem section PRIVATE KEY is needed"),
             Self::Root { number, cause } => write!(f, "root certificate {number}: {cause}"),
             Self::Identity(cause) => write!(f, "our certificate: {cause}"),
@@ -471,7 +475,7 @@ impl std::error::Error for SettingsError {
             Self::Root { cause, .. } | Self::Refused(cause) => Some(cause),
             Self::Identity(cause) => Some(cause),
             Self::Verifier(cause) => Some(cause),
-            Self::NoCertificate | Self::NoKey => None,
+            Self::NoCertificate | Self::KeyNotPem | Self::NoKey => None,
         }
     }
 }

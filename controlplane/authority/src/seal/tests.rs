@@ -38,7 +38,7 @@ fn the_same_is_never_sealed_the_same() {
 }
 
 #[test]
-fn every_flipped_bit_is_refused() {
+fn r02_every_flipped_bit_is_refused() {
     let sealed = seal(b"content", "test", &key()).unwrap();
     assert!(open(&sealed, "test", &key()).is_ok());
     for at in 0..sealed.len() {
@@ -54,7 +54,7 @@ fn every_flipped_bit_is_refused() {
 }
 
 #[test]
-fn every_flipped_bit_of_what_a_passphrase_seals_is_refused() {
+fn r02_every_flipped_bit_of_what_a_passphrase_seals_is_refused() {
     let sealed = seal_at(b"x", "test", &passphrase(), CHEAP).unwrap();
     assert!(open(&sealed, "test", &passphrase()).is_ok());
     for at in 0..sealed.len() {
@@ -74,7 +74,7 @@ fn every_flipped_bit_of_what_a_passphrase_seals_is_refused() {
 }
 
 #[test]
-fn bytes_cut_off_or_added_are_refused() {
+fn r02_bytes_cut_off_or_added_are_refused() {
     let sealed = seal(b"content", "test", &key()).unwrap();
     for length in 0..sealed.len() {
         assert!(open(&sealed[..length], "test", &key()).is_err(), "{length}");

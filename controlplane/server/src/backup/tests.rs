@@ -1,5 +1,7 @@
 //! Backups as values: what comes back of one, what is refused, and a restore that is cut or met by another one.
 
+mod formats;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -283,7 +285,7 @@ async fn a_backup_comes_back_under_another_seal_as_new_versions_of_a_higher_epoc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_is_not_whole_or_of_another_password_changes_nothing() {
+async fn r02_a_backup_that_is_not_whole_or_of_another_password_changes_nothing() {
     let world = lived().await;
     let backup = backup_of(&world).await;
     let before = dump(&world.whole).await;
@@ -310,7 +312,7 @@ async fn a_backup_that_is_not_whole_or_of_another_password_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restore_that_is_cut_leaves_what_was_and_the_next_one_succeeds() {
+async fn r02_a_restore_that_is_cut_leaves_what_was_and_the_next_one_succeeds() {
     let old = lived().await;
     let backup = backup_of(&old).await;
     let new = other().await;

@@ -182,7 +182,7 @@ impl Board {
                 Word::Gone { subscription } => {
                     // It may be connected to another server by now, and that record is not ours to take away.
                     if let Some(entry) = self.store.get(&key).await? {
-                        let live: Result<Live, Error> = keys::read(&key, entry.value.as_bytes());
+                        let live: Result<Live, Error> = keys::hear(&key, entry.value.as_bytes());
                         if live.is_ok_and(|live| live.subscription == *subscription) {
                             let gone = Txn::new().at(key.clone(), entry.revision).delete(key);
                             match self.store.commit(&gone).await {

@@ -111,7 +111,7 @@ impl Hub {
         let Ok(Some(entry)) = self.store.get(&key).await else {
             return;
         };
-        let Ok(carried) = keys::read::<Carried>(&key, entry.value.as_bytes()) else {
+        let Ok(carried) = keys::hear::<Carried>(&key, entry.value.as_bytes()) else {
             return;
         };
         let question = key
@@ -153,7 +153,7 @@ impl Hub {
             return;
         };
         if let Ok(Some(entry)) = self.store.get(key).await
-            && let Ok(answer) = keys::read(key, entry.value.as_bytes())
+            && let Ok(answer) = keys::hear(key, entry.value.as_bytes())
         {
             let _ = waiting.send(answer);
         }

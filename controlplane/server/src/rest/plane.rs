@@ -48,7 +48,7 @@ async fn status(State(parts): Of, caller: Caller) -> Result<Json<Status>, Troubl
         .store
         .list(&keys::servers(), None, PAGE_ITEMS_MAX)
         .await?;
-    let read = |entry: &adit_store::Entry| keys::read::<Server>(&entry.key, entry.value.as_bytes());
+    let read = |entry: &adit_store::Entry| keys::hear::<Server>(&entry.key, entry.value.as_bytes());
     let servers = page.entries.iter().map(read).collect::<Result<_, _>>()?;
     Ok(Json(Status {
         server: parts.name.clone(),
@@ -57,7 +57,7 @@ async fn status(State(parts): Of, caller: Caller) -> Result<Json<Status>, Troubl
         store: parts.store_kind.to_owned(),
         servers,
         sinks: match parts.store.get(&keys::sender_facts()).await? {
-            Some(entry) => keys::read(&entry.key, entry.value.as_bytes())?,
+            Some(entry) => keys::hear(&entry.key, entry.value.as_bytes())?,
             None => Vec::new(),
         },
         connected: u64::try_from(parts.hub.connected()).unwrap_or(u64::MAX),

@@ -151,7 +151,7 @@ fn what_was_saved_is_found_whatever_happens_next() {
 }
 
 #[test]
-fn a_crash_at_any_step_leaves_the_old_or_the_new_and_never_a_mix() {
+fn r02_a_crash_at_any_step_leaves_the_old_or_the_new_and_never_a_mix() {
     let before = saved(&[1, 2]);
     for step in 1..=STEPS {
         let disk = before.planned(step, Plan::Crash);
@@ -196,7 +196,7 @@ fn a_crash_in_the_very_first_push_leaves_nothing_or_all_of_it() {
 }
 
 #[test]
-fn every_cut_and_every_changed_byte_of_a_file_is_noticed_and_the_one_before_is_used() {
+fn r02_every_cut_and_every_changed_byte_of_a_file_is_noticed_and_the_one_before_is_used() {
     let disk = saved(&[1, 2]);
     let whole = (&disk).read(CURRENT).unwrap().unwrap();
     for cut in 0..whole.len() {
@@ -209,17 +209,27 @@ fn every_cut_and_every_changed_byte_of_a_file_is_noticed_and_the_one_before_is_u
         );
         assert_eq!(found.damage.len(), 1);
     }
-    let text = whole.iter().position(|byte| *byte == b'\n').unwrap();
-    for at in text..whole.len() {
-        let mut changed = whole.clone();
-        changed[at] ^= 1;
-        (&disk).write_through(CURRENT, &changed).unwrap();
-        assert_eq!(version_of(&disk), Some(1), "byte {at}");
+    // A byte of the name of the line's hash hides the hash, and what it is of is whole.
+    let line = whole.iter().position(|byte| *byte == b'\n').unwrap();
+    let sum = line - 64 - LINE_SUM.len();
+    let name = sum..line - 64;
+    for at in 0..whole.len() {
+        for bit in 0..8 {
+            let mut changed = whole.clone();
+            changed[at] ^= 1 << bit;
+            (&disk).write_through(CURRENT, &changed).unwrap();
+            let expected = if name.contains(&at) { 2 } else { 1 };
+            let found = version_of(&disk);
+            assert!(
+                found == Some(1) || found == Some(expected),
+                "byte {at}, bit {bit}: {found:?}"
+            );
+        }
     }
 }
 
 #[test]
-fn a_torn_file_never_replaces_the_whole_one_before_it() {
+fn r02_a_torn_file_never_replaces_the_whole_one_before_it() {
     let disk = saved(&[1, 2]);
     (&disk).write_through(CURRENT, b"torn").unwrap();
     save(&disk, 3).unwrap();
@@ -272,6 +282,10 @@ fn r15_a_snapshot_of_a_later_format_is_refused_by_its_number_and_the_one_before_
  {
     let disk = saved(&[1, 2]);
     let whole = String::from_utf8((&disk).read(CURRENT).unwrap().unwrap()).unwrap();
+    // As a version wrote it that put no hash of the line there.
+    let (line, text) = whole.split_once('\n').unwrap();
+    let (line, _) = line.rsplit_once(LINE_SUM).unwrap();
+    let whole = format!("{line}\n{text}");
     let ours = format!(" format={FORMAT}\n");
     assert!(whole.contains(&ours), "{whole}");
     let put = |text: &str| (&disk).write_through(CURRENT, text.as_bytes()).unwrap();
@@ -292,6 +306,12 @@ fn r15_a_snapshot_of_a_later_format_is_refused_by_its_number_and_the_one_before_
     for line in ["\n", " format=1 later=yes\n"] {
         put(&whole.replace(&ours, line));
         assert_eq!(version_of(&disk), Some(2), "{line:?}");
+    }
+    // A digit that rotted is no later format, and no other version.
+    for (from, to) in [("format=1", "format=3"), ("version=2", "version=3")] {
+        let summed = String::from_utf8(written(2, "rules of 2")).unwrap();
+        put(&summed.replace(from, to));
+        assert_eq!(version_of(&disk), Some(1), "{to}");
     }
     put(&whole.replace(&ours, " format=one\n"));
     assert_eq!(version_of(&disk), Some(1), "torn");

@@ -75,7 +75,7 @@ fn what_was_written_in_segments_is_whole_signed_and_stopped() {
 }
 
 #[test]
-fn every_changed_byte_is_noticed_in_its_segment_or_at_the_next_line() {
+fn r02_every_changed_byte_is_noticed_in_its_segment_or_at_the_next_line() {
     let whole = segments();
     let mut changes = 0;
     for segment in 0..whole.len() {
@@ -135,7 +135,7 @@ fn a_line_or_segment_taken_out_put_in_twice_or_moved_is_noticed() {
 }
 
 #[test]
-fn a_segment_cut_short_at_its_border_is_noticed_and_so_is_one_that_is_missing() {
+fn r02_a_segment_cut_short_at_its_border_is_noticed_and_so_is_one_that_is_missing() {
     let whole = segments();
     for segment in 0..3 {
         for keep in 0..whole[segment].1.len() {

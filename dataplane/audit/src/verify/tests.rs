@@ -191,7 +191,7 @@ fn an_empty_chain_is_whole() {
 }
 
 #[test]
-fn every_changed_byte_is_noticed_at_its_line_or_the_next() {
+fn r02_every_changed_byte_is_noticed_at_its_line_or_the_next() {
     let lines = lines(Digest::ZERO, &records());
     // The last line has no next one: a change that leaves it well-formed shows only in the digest kept elsewhere.
     let last = lines.len() - 1;
@@ -243,7 +243,7 @@ fn a_line_taken_out_put_in_twice_or_moved_is_noticed() {
 }
 
 #[test]
-fn a_torn_line_is_told_with_the_bytes_that_are_whole() {
+fn r02_a_torn_line_is_told_with_the_bytes_that_are_whole() {
     let lines = lines(Digest::ZERO, &records());
     let mut torn = lines.clone();
     let last = torn.last_mut().unwrap();

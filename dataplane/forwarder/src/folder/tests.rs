@@ -136,7 +136,7 @@ async fn removed_segments_are_a_gap_wherever_the_place_was() {
 }
 
 #[tokio::test]
-async fn a_first_line_that_rotted_hides_no_other() {
+async fn r02_a_first_line_that_rotted_hides_no_other() {
     let world = World::of(&[3]);
     let path = world.dir.path().join(segment::file_name(1));
     let text = fs::read_to_string(&path).unwrap();
@@ -145,4 +145,41 @@ async fn a_first_line_that_rotted_hides_no_other() {
     let lines = source.read(&Place::START).await.unwrap();
     assert_eq!(numbers(&lines), [2, 3]);
     assert_eq!(lines.gap().map(|gap| (gap.from, gap.to)), Some((1, 1)));
+}
+
+#[tokio::test]
+async fn r02_a_place_that_was_cut_or_rotted_never_hides_a_record_from_a_sink() {
+    let world = World::of(&[100, 100]);
+    let mut source = world.source();
+    let mut lines = Lines::behind(&Place::START, 200).unwrap();
+    for line in &world.lines[..117] {
+        lines.push(line).unwrap();
+    }
+    source.keep(&lines.end()).await.unwrap();
+    let path = source.place_file();
+    let whole = fs::read(&path).unwrap();
+    let cuts = (0..whole.len()).map(|length| whole[..length].to_vec());
+    let changed = (0..whole.len() * 8).map(|bit| {
+        let mut changed = whole.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        changed
+    });
+    let (mut unknown, mut other, mut same) = (0, 0, 0);
+    for damaged in cuts.chain(changed) {
+        fs::write(&path, &damaged).unwrap();
+        // Nothing known, or not the chain that is here: all of it goes out again.
+        let Some(place) = source.load().await.unwrap() else {
+            unknown += 1;
+            continue;
+        };
+        match source.read(&place).await {
+            Err(Trouble::OtherChain) => other += 1,
+            Ok(lines) => {
+                assert_eq!((place.sequence, numbers(&lines)[0]), (117, 118));
+                same += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(unknown > 100 && other > 100, "{unknown} {other} {same}");
 }

@@ -177,7 +177,7 @@ fn steps(before: &Disk, identity: &Identity) -> usize {
 }
 
 #[test]
-fn a_crash_at_any_step_of_the_first_identity_leaves_none_or_all_of_it() {
+fn r02_a_crash_at_any_step_of_the_first_identity_leaves_none_or_all_of_it() {
     let signer = Signer::new();
     let first = signer.identity(1);
     let empty = Disk::default();
@@ -201,7 +201,7 @@ fn a_crash_at_any_step_of_the_first_identity_leaves_none_or_all_of_it() {
 }
 
 #[test]
-fn a_crash_at_any_step_of_a_renewal_leaves_the_old_or_the_new_and_what_follows_succeeds() {
+fn r02_a_crash_at_any_step_of_a_renewal_leaves_the_old_or_the_new_and_what_follows_succeeds() {
     let signer = Signer::new();
     let (first, second, third) = (signer.identity(1), signer.identity(2), signer.identity(3));
     let before = Disk::default();
@@ -254,6 +254,87 @@ fn r03_a_step_that_fails_leaves_the_old_or_the_new_and_the_next_try_succeeds() {
     }
 }
 
+// What of a stored identity a node acts by.
+fn shown(identity: &Identity) -> (String, String, Trust, u64) {
+    let (id, serial) = (identity.id().to_string(), identity.leaf().serial.clone());
+    (
+        id,
+        serial,
+        identity.trust().clone(),
+        identity.renew_unix_s(),
+    )
+}
+
+#[test]
+fn r02_every_cut_and_every_changed_bit_of_an_identity_is_told_or_changes_nothing() {
+    let signer = Signer::new();
+    let disk = Disk::default();
+    let mut trust = signer.identity(1).trust().clone();
+    trust.revoked = vec!["0a0b".to_owned()];
+    let identity = signer.identity(1).with_trust(trust).unwrap();
+    // Certificate, key and trust as after a start and a change.
+    save(&disk, &identity).unwrap();
+    let identity = Store::new(&disk).load().unwrap().unwrap();
+    Store::new(&disk).save_trust(&identity).unwrap();
+    let expected = shown(&identity);
+    let (mut told, mut same) = (0, 0);
+    for name in [KEY, CERT, TRUST] {
+        let whole = (&disk).read(name).unwrap().unwrap();
+        let cuts = (0..whole.len()).map(|length| whole[..length].to_vec());
+        let changed = (0..whole.len() * 8).map(|bit| {
+            let mut changed = whole.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            changed
+        });
+        for (number, damaged) in cuts.chain(changed).enumerate() {
+            (&disk).write_through(name, &damaged).unwrap();
+            match Store::new(&disk).load() {
+                Err(why) => {
+                    assert!(why.contains(name), "{why}");
+                    // A line of the key in its error would stand in a log.
+                    assert!(why.len() < 200, "{why}");
+                    told += 1;
+                }
+                // What stands around a key or before a checksum says nothing.
+                Ok(found) => {
+                    let found = found.unwrap_or_else(|| panic!("{name} {number}: none"));
+                    assert_eq!(shown(&found), expected, "{name} {number}");
+                    same += 1;
+                }
+            }
+        }
+        (&disk).write_through(name, &whole).unwrap();
+    }
+    assert!(told > 20 * same && same > 0, "{told} told, {same} the same");
+    (&disk)
+        .write_through(TRUST, b"{\n  \"sha256\": \"0\"")
+        .unwrap();
+    let why = Store::new(&disk).load().unwrap_err();
+    assert!(why.contains("enrol this node anew"), "{why}");
+}
+
+#[test]
+fn r02_a_time_of_contact_that_was_cut_or_changed_is_not_known() {
+    let disk = Disk::default();
+    let store = Store::new(&disk);
+    store.keep_contact(1_763_712_000).unwrap();
+    let whole = (&disk).read(CONTACT).unwrap().unwrap();
+    assert_eq!(store.contact(), Some(1_763_712_000));
+    for length in 0..whole.len() {
+        (&disk).write_through(CONTACT, &whole[..length]).unwrap();
+        assert_eq!(store.contact(), None, "{length} bytes");
+    }
+    for bit in 0..whole.len() * 8 {
+        let mut changed = whole.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        (&disk).write_through(CONTACT, &changed).unwrap();
+        assert_eq!(store.contact(), None, "bit {bit}");
+    }
+    // As an earlier version wrote it.
+    (&disk).write_through(CONTACT, b"1763712000\n").unwrap();
+    assert_eq!(store.contact(), Some(1_763_712_000));
+}
+
 #[test]
 fn a_key_without_a_certificate_is_no_identity_and_a_certificate_without_its_key_is_damage() {
     let signer = Signer::new();
@@ -266,7 +347,10 @@ fn a_key_without_a_certificate_is_no_identity_and_a_certificate_without_its_key_
         .write_through(KEY, second.key_pem().as_bytes())
         .unwrap();
     let error = Store::new(&disk).load().unwrap_err();
-    assert_eq!(error, "cert.pem has no key in key.pem");
+    assert_eq!(
+        error,
+        "cert.pem has no key in key.pem; put the folder back from a copy, or enrol this node anew"
+    );
     (&disk)
         .write_through(KEY, first.key_pem().as_bytes())
         .unwrap();
@@ -317,10 +401,12 @@ fn r15_an_identity_of_a_later_format_is_refused_by_its_number_and_left_as_it_is(
     let ours = format!("\"format\": {FORMAT},");
     assert!(text.contains(&ours), "{text}");
 
-    let later = text.replace(
-        &ours,
-        &format!("\"format\": {}, \"later\": true,", FORMAT + 1),
+    let (_, members) = text.split_once(&ours).unwrap();
+    let members = format!(
+        "{{\n  \"format\": {}, \"later\": true,{members}",
+        FORMAT + 1
     );
+    let later = summed::json(&members);
     fs::write(&path, &later).unwrap();
     let why = store.load().unwrap_err();
     assert!(
@@ -329,7 +415,8 @@ fn r15_an_identity_of_a_later_format_is_refused_by_its_number_and_left_as_it_is(
     );
     assert_eq!(fs::read_to_string(&path).unwrap(), later);
 
-    // Members that are not known are passed over; what has no number is of the first format.
-    fs::write(&path, text.replace(&ours, "\"later\": true,")).unwrap();
+    // Members that are not known are passed over; what has no number is of the first format, and had no checksum.
+    let (_, members) = text.split_once(&ours).unwrap();
+    fs::write(&path, format!("{{ \"later\": true,{members}")).unwrap();
     assert!(store.load().unwrap().is_some());
 }
