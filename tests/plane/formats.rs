@@ -42,9 +42,10 @@ on_both_memories! {
         match memory {
             Memory::Etcd(_) => {
                 // Under its eyes: it writes nothing more, and ends.
+                let etag = root.rules("acme").etag();
                 raise(&plane, memory, 2);
                 let path = "/api/v1/subaccounts/acme/rules";
-                let fields = [("content-type", "application/toml"), ("if-match", "*")];
+                let fields = [("content-type", "application/toml"), ("if-match", etag.as_str())];
                 if let Ok(late) = root.try_ask("PUT", path, &fields, rules_number(2).as_bytes()) {
                     assert!(late.status >= 400, "{late:?}");
                 }
