@@ -166,7 +166,7 @@ pub struct PasswordChange {
 pub struct Whoami {
     /// Name.
     pub name: String,
-    /// `local`, or the issuer of the token.
+    /// `local`, `api-token` or `certificate`, or the issuer of the token.
     pub how: String,
     /// What they may do.
     pub grants: Vec<Grant>,
@@ -182,8 +182,12 @@ pub struct Whoami {
 pub struct NewUser {
     /// Name.
     pub name: String,
-    /// Password, 12 to 256 bytes.
-    pub password: String,
+    /// Password, 12 to 256 bytes; absent for who comes by certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// Whether they come by client certificate instead of a password.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub certificate: bool,
     /// What they may do.
     pub grants: Vec<Grant>,
 }
@@ -218,6 +222,9 @@ pub struct User {
     pub name: String,
     /// What they may do.
     pub grants: Vec<Grant>,
+    /// Whether they come by client certificate, and have no password. Absent from servers that know no such users.
+    #[serde(default)]
+    pub certificate: bool,
     /// Whether they may do nothing for now.
     pub disabled: bool,
     /// When they were made, in seconds since 1970.
@@ -293,7 +300,8 @@ mod tests {
                 "{:?}",
                 NewUser {
                     name: user(),
-                    password: secret(),
+                    password: Some(secret()),
+                    certificate: false,
                     grants: Vec::new()
                 }
             ),

@@ -1,13 +1,14 @@
 //! Who may do what in the control plane, as values.
 //!
 //! Roles and verbs with the one table that joins them, users and their passwords, bearer secrets, people of an OIDC
-//! issuer, and how often a password may be tried. Keeping users, speaking HTTP, fetching an issuer's keys and the
+//! issuer or with a client certificate, and how often a password may be tried. Keeping users, speaking HTTP, fetching an issuer's keys and the
 //! clock are left to the server.
 
 #![forbid(unsafe_code)]
 
 mod authorize;
 pub mod bearer;
+pub mod certificate;
 pub mod limits;
 pub mod oidc;
 pub mod password;

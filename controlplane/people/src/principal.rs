@@ -38,8 +38,11 @@ pub enum How {
         /// Its `iss`.
         issuer: String,
     },
-    /// A client certificate of this name.
-    Certificate,
+    /// A local user, by a client certificate that names them.
+    Certificate {
+        /// SHA-256 of the certificate, in hexadecimal.
+        fingerprint: String,
+    },
     /// The one-time setup token. It may make the first user and nothing else, whatever its grants are.
     Setup,
     /// The server itself, or somebody who is its user on its machine.
@@ -76,7 +79,7 @@ impl How {
             Self::Local => "local",
             Self::ApiToken { .. } => "api-token",
             Self::Oidc { .. } => "oidc",
-            Self::Certificate => "certificate",
+            Self::Certificate { .. } => "certificate",
             Self::Setup => "setup",
             Self::Console => "console",
         }

@@ -88,7 +88,7 @@ impl fmt::Display for UserName {
 pub struct User {
     /// The name, which is also the key.
     pub name: UserName,
-    /// What the password is checked against; absent: the user comes by API token only.
+    /// What the password is checked against; absent: see [`User::comes_by_certificate`].
     pub password: Option<PasswordHash>,
     /// Raised by one with each new password; logins of an earlier one are over. See [`User::set_password`].
     pub password_version: u64,
@@ -127,6 +127,12 @@ impl User {
         self.password = password;
         self.password_version = self.password_version.saturating_add(1);
         self.changed_unix_s = unix_now;
+    }
+
+    /// Whether a certificate that names the user counts. It does where there is no password: nobody is known both ways.
+    #[must_use]
+    pub const fn comes_by_certificate(&self) -> bool {
+        self.password.is_none()
     }
 
     /// Who the user is, after proof by password; `None` while disabled.

@@ -3,6 +3,7 @@
 //! A change and its record are one commit. Records are `audit`'s lines, each carrying the digest of the one before;
 //! the place of the last one is compared and swapped, so the chain is one, however many servers write it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::trouble::Trouble;
 #[derive(Clone, Debug)]
 pub(crate) struct By {
     pub(crate) who: String,
+    /// Of the certificate that proved it, if one did: SHA-256 in hexadecimal.
+    pub(crate) fingerprint: Option<String>,
     pub(crate) request_id: String,
 }
 
@@ -52,7 +55,17 @@ impl Head {
     fn with(&self, by: &By, deed: &Deed) -> (Self, Vec<u8>) {
         let mut chain = Chain::at(self.sequence, self.last.unwrap_or(Digest::ZERO));
         let mut line = Vec::new();
-        chain.append(&Record::Act(record(by, deed)), &mut line);
+        // First, since a long text loses its end.
+        let detail = match &by.fingerprint {
+            None => Cow::Borrowed(deed.detail.as_str()),
+            Some(fingerprint) if deed.detail.is_empty() => {
+                Cow::Owned(format!("by certificate {fingerprint}"))
+            }
+            Some(fingerprint) => {
+                Cow::Owned(format!("by certificate {fingerprint}; {}", deed.detail))
+            }
+        };
+        chain.append(&Record::Act(record(by, deed, &detail)), &mut line);
         let next = Self {
             sequence: chain.sequence(),
             last: Some(chain.last()),
@@ -215,14 +228,14 @@ impl Acts {
 /// Pages of acts that one request looks at. Each is 200 x 1 KiB.
 const SCANNED_PAGES_MAX: usize = 20;
 
-fn record<'a>(by: &'a By, deed: &'a Deed) -> adit_audit::Act<'a> {
+fn record<'a>(by: &'a By, deed: &'a Deed, detail: &'a str) -> adit_audit::Act<'a> {
     adit_audit::Act {
         unix_ms: clock::unix_ms(),
         who: Text::of(&by.who),
         verb: Text::of(deed.verb),
         subaccount: deed.subaccount.as_ref().map(Text::of),
         what: Text::of(&deed.what),
-        detail: Text::of(&deed.detail),
+        detail: Text::of(detail),
         request: Text::of(&by.request_id),
     }
 }

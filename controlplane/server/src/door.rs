@@ -1,12 +1,16 @@
 //! The one door: TLS 1.3, HTTP/1.1 and HTTP/2, for nodes, people and programs.
 //!
-//! Whoever shows a certificate of ours is that node; everybody else must bring a token. The door's own certificate is
-//! the authority's, made anew at half of its life and when the authority changes.
+//! Whoever shows a certificate of ours is that node, whoever shows one of the people's authority is that person;
+//! everybody else must bring a token. The door's own certificate is the authority's, made anew at half of its life and
+//! when the authority changes.
 
+#[cfg(test)]
+mod certificates;
 mod nodes;
 mod peer;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::io::Cursor;
 use std::net::SocketAddr;
@@ -18,10 +22,9 @@ use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::{NoServerSessionStorage, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -31,42 +34,53 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::life::Life;
 use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_LIMIT, HEAD_LIMIT};
+use crate::metrics;
 use crate::rest::{self, Parts};
 use crate::trouble::Trouble;
 
 pub(crate) use peer::Peer;
+pub(crate) use trust::{PeopleTrust, Shown};
+use trust::{Told, Verifier};
 
 /// Where everybody comes in.
 pub(crate) struct Door {
     name: String,
     names: Vec<String>,
     life: Arc<Life>,
-    config: ArcSwap<ServerConfig>,
+    people: Option<PeopleTrust>,
+    tls: ArcSwap<Tls>,
     routes: Router,
+}
+
+/// The door's certificate, and whose it takes.
+struct Tls {
+    config: Arc<ServerConfig>,
+    verifier: Arc<Verifier>,
 }
 
 /// From where a request came, and whose certificate was shown.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) source: SocketAddr,
-    /// The leaf, proved by the handshake.
-    pub(crate) leaf: Option<Arc<CertificateDer<'static>>>,
+    pub(crate) shown: Shown,
 }
 
 impl Door {
     pub(crate) fn new(
         name: &str,
         names: &[String],
+        people: Option<PeopleTrust>,
         life: Arc<Life>,
         parts: Arc<Parts>,
     ) -> Result<Self, Trouble> {
-        let config = tls(&life, name, names)?;
+        let tls = tls(&life, name, names, people.as_ref())?;
         let routes = rest::routes(Arc::clone(&parts)).merge(nodes::routes(parts));
         Ok(Self {
             name: name.to_owned(),
             names: names.to_vec(),
             life,
-            config: ArcSwap::from_pointee(config),
+            people,
+            tls: ArcSwap::from_pointee(tls),
             routes,
         })
     }
@@ -128,24 +142,33 @@ impl Door {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let acceptor = TlsAcceptor::from(self.config.load_full());
+        let tls = self.tls.load_full();
+        let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
         let mut stream = match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                tracing::info!(%source, %error, "TLS handshake refused");
+                let of_tls = error
+                    .get_ref()
+                    .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+                match of_tls {
+                    Some(of_tls) => refused(source, of_tls),
+                    None => tracing::info!(%source, %error, "TLS handshake refused"),
+                }
                 return;
             }
             Err(_elapsed) => return,
         };
-        let leaf = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .and_then(<[_]>::first);
-        let connection = Connection {
-            source,
-            leaf: leaf.map(|leaf| Arc::new(leaf.clone().into_owned())),
+        // Judged again: the handshake says that the chain counts, and not as what.
+        let shown = match stream.get_ref().1.peer_certificates() {
+            None | Some([]) => Shown::Nothing,
+            Some([leaf, between @ ..]) => {
+                match tls.verifier.shown(leaf, between, UnixTime::now()) {
+                    Ok(shown) => shown,
+                    Err(error) => return refused(source, &error),
+                }
+            }
         };
+        let connection = Connection { source, shown };
         let routes = self.routes.clone().layer(axum::Extension(connection));
         let mut builder = Builder::new(TokioExecutor::new());
         builder
@@ -203,8 +226,8 @@ impl Door {
                 _ = tokio::time::sleep(Duration::from_secs(SERVER_LIFE_S / 2)) => {}
                 changed = news.changed() => if changed.is_err() { return },
             }
-            match tls(&self.life, &self.name, &self.names) {
-                Ok(config) => self.config.store(Arc::new(config)),
+            match tls(&self.life, &self.name, &self.names, self.people.as_ref()) {
+                Ok(tls) => self.tls.store(Arc::new(tls)),
                 Err(trouble) => tracing::error!(
                     ?trouble,
                     "the door's new certificate could not be made; the old one goes on"
@@ -235,7 +258,19 @@ const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 /// How long requests under way may take once the server ends.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
-fn tls(life: &Life, name: &str, names: &[String]) -> Result<ServerConfig, Trouble> {
+fn refused(source: SocketAddr, error: &rustls::Error) {
+    if let Some(why) = trust::why(error) {
+        metrics::certificate_refused(why);
+    }
+    tracing::info!(%source, error = %Told(error), "TLS handshake refused");
+}
+
+fn tls(
+    life: &Life,
+    name: &str,
+    names: &[String],
+    people: Option<&PeopleTrust>,
+) -> Result<Tls, Trouble> {
     let internal = |error: &dyn std::fmt::Display| {
         Trouble::Internal(format!("the door's certificate: {error}"))
     };
@@ -243,28 +278,25 @@ fn tls(life: &Life, name: &str, names: &[String]) -> Result<ServerConfig, Troubl
     let chain = certificates(identity.chain_pem.as_bytes()).map_err(|error| internal(&error))?;
     let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes())
         .map_err(|error| internal(&error))?;
-    let mut roots = RootCertStore::empty();
-    for root in certificates(life.roots_pem().as_bytes()).map_err(|error| internal(&error))? {
-        roots.add(root).map_err(|error| internal(&error))?;
-    }
+    let roots = certificates(life.roots_pem().as_bytes()).map_err(|error| internal(&error))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .allow_unauthenticated()
-            .build()
-            .map_err(|error| internal(&error))?;
+    let verifier = Verifier::new(roots, people, &provider).map_err(Trouble::Internal)?;
+    let verifier = Arc::new(verifier);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| internal(&error))?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(Arc::clone(&verifier) as _)
         .with_single_cert(chain, key)
         .map_err(|error| internal(&error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // A resumed subscription would rest on a certificate that was checked long ago, perhaps revoked since.
+    // A resumed connection would rest on a certificate that was checked long ago, perhaps revoked since.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
-    Ok(config)
+    Ok(Tls {
+        config: Arc::new(config),
+        verifier,
+    })
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {

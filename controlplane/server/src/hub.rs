@@ -415,6 +415,7 @@ impl Hub {
         tracing::warn!(node = %id, ?instance, "a second process uses this node's identity and is refused");
         let by = By {
             who: id.to_string(),
+            fingerprint: None,
             request_id: String::new(),
         };
         let deed = Deed {

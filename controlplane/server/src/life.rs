@@ -427,6 +427,7 @@ async fn begin(
         .put(keys::trust(), keys::write(&TrustVersion { version: 1 }));
     let by = By {
         who: format!("server {server}"),
+        fingerprint: None,
         request_id: String::new(),
     };
     let deed = Deed {

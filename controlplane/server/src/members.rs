@@ -1,9 +1,10 @@
 //! Users in the store, and the first of them.
 //!
-//! Who may do what is `people`'s; here records are read and written. Passwords are `passwords`'s, logins `bearers`'s and
-//! the tokens of programs `tokens`'s.
+//! Who may do what is `people`'s; here records are read and written. Passwords are `passwords`'s, logins `bearers`'s,
+//! the tokens of programs `tokens`'s, and certificates `certified`'s.
 
 mod bearers;
+mod certified;
 mod passwords;
 mod tokens;
 
@@ -80,6 +81,7 @@ impl Members {
         let txn = txn.put(key, keys::write(&setup));
         let by = By {
             who: format!("server {server}"),
+            fingerprint: None,
             request_id: String::new(),
         };
         let deed = deed("setup-token", "setup", String::new());
@@ -133,6 +135,7 @@ impl Members {
             .put(user_key, keys::write(&user));
         let by = By {
             who: "setup".to_owned(),
+            fingerprint: None,
             request_id: request_id.to_owned(),
         };
         let deed = deed(
@@ -203,11 +206,24 @@ impl Members {
         let grants = grants(&wish.grants)?;
         may_grant(principal, &grants).map_err(denied)?;
         let name = user_name(&wish.name)?;
-        let hash = self.hash(wish.password, name.clone()).await?;
-        let user = User::new(name.clone(), Some(hash), grants, clock::unix_s());
+        let hash = match (wish.password, wish.certificate) {
+            (Some(password), false) => Some(self.hash(password, name.clone()).await?),
+            (None, true) => None,
+            (Some(_), true) | (None, false) => {
+                return Err(Trouble::Invalid(
+                    "a user has a password, or comes by certificate: send `password` or `certificate`: true"
+                        .to_owned(),
+                ));
+            }
+        };
+        let user = User::new(name.clone(), hash, grants, clock::unix_s());
         let key = keys::user(&name);
         let txn = Txn::new().absent(key.clone()).put(key, keys::write(&user));
-        let deed = deed("users-create", name.as_str(), words(&user.grants));
+        let mut detail = words(&user.grants);
+        if user.comes_by_certificate() {
+            detail.push_str(", comes by certificate");
+        }
+        let deed = deed("users-create", name.as_str(), detail);
         match self.acts.commit(by, &deed, &txn).await {
             Ok(revision) => Ok((shown(&user), revision)),
             Err(adit_store::Error::Conflict { .. }) => Err(Trouble::Conflict(format!(
@@ -249,6 +265,11 @@ impl Members {
             user.disabled = disabled;
         }
         if let Some(password) = wish.password {
+            if user.comes_by_certificate() {
+                return Err(Trouble::Conflict(format!(
+                    "{name} comes by certificate; nobody is known both ways. Take them away and make them anew"
+                )));
+            }
             let hash = self.hash(password, user.name.clone()).await?;
             user.set_password(Some(hash), now);
             what.push("new password".to_owned());
@@ -342,7 +363,11 @@ impl Members {
 
 /// Whether this is about the caller; the console is nobody's.
 fn is_self(principal: &Principal, name: &str) -> bool {
-    principal.name == name && matches!(principal.how, How::Local | How::ApiToken { .. })
+    principal.name == name
+        && matches!(
+            principal.how,
+            How::Local | How::ApiToken { .. } | How::Certificate { .. }
+        )
 }
 
 fn user_name(text: &str) -> Result<UserName, Trouble> {
@@ -398,6 +423,7 @@ fn shown(user: &User) -> api::User {
     api::User {
         name: user.name.to_string(),
         grants: shown_grants(&user.grants),
+        certificate: user.comes_by_certificate(),
         disabled: user.disabled,
         created_unix_s: user.created_unix_s,
     }

@@ -58,6 +58,10 @@ pub const FAMILIES: &[Family] = &[
         "Logins with a wrong name or password; a rise means guessing",
     ),
     counter(
+        "control_certificates_refused_total",
+        "Client certificates of nodes and people that did not count, by why; a rise means ended certificates, or a stranger",
+    ),
+    counter(
         "control_issuer_keys_fetched_total",
         "Times the identity provider's keys were fetched from it; no rise for half an hour wants a look at the next",
     ),
@@ -119,6 +123,10 @@ pub(crate) fn requested(status: u16) {
 
 pub(crate) fn login_refused() {
     metrics::counter!("control_logins_refused_total").increment(1);
+}
+
+pub(crate) fn certificate_refused(why: &'static str) {
+    metrics::counter!("control_certificates_refused_total", "why" => why).increment(1);
 }
 
 pub(crate) fn issuer_keys_fetched() {

@@ -118,6 +118,7 @@ impl Register {
         };
         let by = By {
             who: format!("invitation of {}", stored.by),
+            fingerprint: None,
             request_id: request_id.to_owned(),
         };
         let deed = deed(
@@ -163,6 +164,7 @@ impl Register {
         let issued = self.life.issue(csr, id, self.policy.life_s)?;
         let by = By {
             who: id.to_string(),
+            fingerprint: None,
             request_id: request_id.to_owned(),
         };
         let detail = format!("serial {} in place of {serial}", issued.serial);

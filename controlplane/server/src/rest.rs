@@ -25,8 +25,9 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::acts::Acts;
@@ -65,47 +66,71 @@ pub(crate) type Of = State<Arc<Parts>>;
 pub(crate) struct RequestId(pub(crate) String);
 
 #[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "adit control plane",
-        description = "Rules, nodes, people and keys. Times are seconds since 1970. A writable resource has an ETag; \
+#[openapi(info(
+    title = "adit control plane",
+    description = "Rules, nodes, people and keys. Times are seconds since 1970. A writable resource has an ETag; \
                        a change names it in If-Match, and is refused with 412 when somebody else was first."
-    ),
-    modifiers(&Bearer)
-)]
+))]
 struct Described;
 
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-        openapi
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", SecurityScheme::Http(bearer));
-    }
-}
-
-fn described() -> OpenApiRouter<Arc<Parts>> {
-    OpenApiRouter::with_openapi(Described::openapi())
+fn described() -> (Router<Arc<Parts>>, Document) {
+    let (router, mut document) = OpenApiRouter::with_openapi(Described::openapi())
         .merge(people::routes())
         .merge(rules::routes())
         .merge(nodes::routes())
         .merge(acts::routes())
         .merge(plane::routes())
+        .split_for_parts();
+    tell_ways(&mut document);
+    (router, document)
+}
+
+/// Says how somebody is known. Whatever takes a token takes a certificate as well.
+fn tell_ways(document: &mut Document) {
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let certificate = SecurityScheme::MutualTls {
+        description: Some(
+            "A client certificate of the people's authority, where the server has one (people.certificates). Not together \
+             with a token."
+                .to_owned(),
+        ),
+        deprecated: None,
+        extensions: None,
+    };
+    let schemes = document.components.get_or_insert_default();
+    schemes.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    schemes.add_security_scheme("certificate", certificate);
+    for item in document.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.patch,
+            &mut item.delete,
+        ];
+        for ways in operations
+            .into_iter()
+            .flatten()
+            .filter_map(|operation| operation.security.as_mut())
+        {
+            ways.push(SecurityRequirement::new::<_, [&str; 0], _>(
+                "certificate",
+                [],
+            ));
+        }
+    }
 }
 
 /// The OpenAPI document, JSON.
 #[must_use]
 pub fn openapi() -> String {
-    let (_, document) = described().split_for_parts();
+    let (_, document) = described();
     document.to_pretty_json().unwrap_or_default()
 }
 
 /// All of `/api/v1`.
 pub(crate) fn routes(parts: Arc<Parts>) -> Router {
-    let (router, document) = described().split_for_parts();
+    let (router, document) = described();
     let document = Arc::new(document);
     router
         .route(

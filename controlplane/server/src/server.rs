@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::acts::Acts;
 use crate::backup::Generations;
 use crate::book::Book;
-use crate::door::{Door, GRACE};
+use crate::door::{Door, GRACE, PeopleTrust};
 use crate::hub::Hub;
 use crate::life::Life;
 use crate::members::Members;
@@ -145,6 +145,17 @@ impl Server {
             hub: Arc::clone(&hub),
             life: Arc::clone(&life),
         });
+        let people = match &settings.people {
+            None => None,
+            Some((file, field)) => {
+                let pem = std::fs::read(file).map_err(|error| at(file, error))?;
+                let trust = PeopleTrust::read(&pem, *field).map_err(|why| {
+                    let file = file.display();
+                    StartError(format!("people.certificates.ca_file: {file}: {why}"))
+                })?;
+                Some(trust)
+            }
+        };
         for sink in &settings.sinks {
             sink.check()
                 .map_err(|why| StartError(format!("acts.{why}")))?;
@@ -156,7 +167,8 @@ impl Server {
             settings.name.clone(),
             &settings.trust_domain,
         );
-        let door = Door::new(&settings.name, &settings.names, life, parts).map_err(trouble)?;
+        let door =
+            Door::new(&settings.name, &settings.names, people, life, parts).map_err(trouble)?;
         let (stop, stopped) = watch::channel(false);
         tracing::info!(%address, store = kind, name = settings.name, pin, "server up");
         let clearing = generations.clone();

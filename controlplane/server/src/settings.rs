@@ -13,9 +13,11 @@ use std::time::Duration;
 use adit_authority::{Name, TrustDomain};
 use adit_forwarder::Sink;
 use adit_people::Grant;
+use adit_people::certificate::NameField;
 use adit_people::oidc::{OidcSettings, document_of};
 use serde::Deserialize;
 
+mod people;
 mod sinks;
 
 /// All that a server needs to know, checked.
@@ -44,6 +46,8 @@ pub struct Settings {
     pub renew_expired: Duration,
     /// People of an identity provider, and where its keys are.
     pub oidc: Option<(OidcSettings, IssuerKeys)>,
+    /// The authority of certificates of people, PEM, and where in them the name stands; none: they come with a token.
+    pub people: Option<(PathBuf, NameField)>,
     /// Where acts are sent to.
     pub sinks: Vec<Sink>,
 }
@@ -119,6 +123,7 @@ struct File {
     authority: AuthorityPart,
     nodes: NodesPart,
     oidc: Option<OidcPart>,
+    people: people::PeoplePart,
     acts: sinks::ActsPart,
 }
 
@@ -294,6 +299,7 @@ impl Settings {
             0..=366 * DAY,
         );
         let oidc = file.oidc.map(|oidc| oidc.checked(folder, &mut problems));
+        let people = people::read(file.people, folder);
         let sinks = sinks::read(file.acts, folder, &mut problems);
 
         match (listen, trust_domain, seal, store) {
@@ -312,6 +318,7 @@ impl Settings {
                     certificate_life,
                     renew_expired,
                     oidc,
+                    people,
                     sinks,
                 })
             }
@@ -523,6 +530,19 @@ mod tests {
     }
 
     #[test]
+    fn people_come_by_certificate_where_there_is_an_authority_of_theirs() {
+        assert_eq!(read("").unwrap().people, None);
+        assert_eq!(read("[people]\n").unwrap().people, None);
+        let people = |more: &str| {
+            let text = format!("[people.certificates]\nca_file = \"people.pem\"\n{more}");
+            read(&text).unwrap().people.unwrap()
+        };
+        let file = PathBuf::from("/etc/adit/people.pem");
+        assert_eq!(people(""), (file.clone(), NameField::CommonName));
+        assert_eq!(people("name = \"email\"\n"), (file, NameField::Email));
+    }
+
+    #[test]
     fn what_is_wrong_says_where_and_how_to_mend_it() {
         for (text, part) in [
             ("[server]\nlisten = \"here\"\n", "server.listen"),
@@ -567,6 +587,12 @@ mod tests {
                  [oidc.mapping]\n",
                 "delete one",
             ),
+            ("[people.certificates]\n", "ca_file"),
+            (
+                "[people.certificates]\nca_file = \"a\"\nname = \"uri\"\n",
+                "`common-name` or `email`",
+            ),
+            ("[people.certificate]\nca_file = \"a\"\n", "certificate"),
             ("[acts.syslog]\n", "acts.syslog.server"),
             ("[acts.otlp]\nurl = \"http://far\"\n", "acts.otlp.url"),
             ("[acts.otpl]\n", "otpl"),

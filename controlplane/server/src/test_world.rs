@@ -77,6 +77,7 @@ pub(crate) async fn world() -> (TempDir, Arc<Parts>) {
 pub(crate) fn by() -> By {
     By {
         who: "ada".to_owned(),
+        fingerprint: None,
         request_id: String::new(),
     }
 }

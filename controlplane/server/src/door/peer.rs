@@ -4,7 +4,7 @@ use adit_authority::parse_leaf;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts as Head;
 
-use super::Connection;
+use super::{Connection, Shown};
 use crate::clock;
 use crate::place::NodeId;
 use crate::trouble::Trouble;
@@ -25,11 +25,10 @@ impl<S: Sync> FromRequestParts<S> for Peer {
         const NOBODY: Trouble = Trouble::Unauthenticated(
             "only a node with a certificate of this control plane may ask this",
         );
-        let leaf = head
-            .extensions
-            .get::<Connection>()
-            .and_then(|connection| connection.leaf.clone())
-            .ok_or(NOBODY)?;
+        let shown = head.extensions.get::<Connection>();
+        let Some(Shown::Node(leaf)) = shown.map(|connection| connection.shown.clone()) else {
+            return Err(NOBODY);
+        };
         let leaf = parse_leaf(&leaf).map_err(|error| Trouble::Denied(error.to_string()))?;
         // A connection may be older than that.
         if leaf.not_after_unix_s < clock::unix_s() {

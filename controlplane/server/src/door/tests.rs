@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{Instant, advance, pause, resume};
@@ -26,7 +27,7 @@ struct Called {
 async fn call() -> Called {
     let world = World::new(1).await;
     let (life, parts) = (Arc::clone(&world.parts.life), Arc::clone(&world.parts));
-    let door = Door::new("cp-1", &["localhost".to_owned()], life, parts).unwrap();
+    let door = Door::new("cp-1", &["localhost".to_owned()], None, life, parts).unwrap();
     let (line, far) = duplex(LINE_BYTES);
     let (stop, stopped) = watch::channel(false);
     pause();

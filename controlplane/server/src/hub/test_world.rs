@@ -142,6 +142,7 @@ impl World {
 pub(crate) fn ada() -> By {
     By {
         who: "ada".to_owned(),
+        fingerprint: None,
         request_id: "r".to_owned(),
     }
 }

@@ -91,7 +91,9 @@ impl Members {
     pub(crate) async fn log_out(&self, by: &By, known: &Known) -> Result<(), Trouble> {
         let Some(key) = &known.bearer else {
             return Err(Trouble::Conflict(
-                "this token is your identity provider's; it ends there".to_owned(),
+                "nothing was opened here that could be ended: an identity provider's token ends there, and a certificate \
+                 by itself"
+                    .to_owned(),
             ));
         };
         let txn = Txn::new().delete(key.clone());
@@ -152,6 +154,7 @@ impl Members {
         );
         let by = By {
             who: user.name.to_string(),
+            fingerprint: None,
             request_id: request_id.to_owned(),
         };
         self.keep(

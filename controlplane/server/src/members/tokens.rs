@@ -28,7 +28,7 @@ impl Members {
     ) -> Result<api::Token, Trouble> {
         if principal.how != How::Local {
             return Err(Trouble::Denied(
-                "only a local user who has logged in makes tokens".to_owned(),
+                "only a user who has logged in with a password makes tokens".to_owned(),
             ));
         }
         if !is_label(&wish.label) {

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use adit_people::{Denied, Principal, Scope, Verb, authorize};
+use adit_people::{Denied, How, Principal, Scope, Verb, authorize};
 use axum::extract::FromRequestParts;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, HeaderValue};
 use axum::http::request::Parts as Head;
 
 use super::{Parts, RequestId};
 use crate::acts::By;
+use crate::door::{Connection, Shown};
 use crate::members::Known;
+use crate::metrics;
 use crate::trouble::Trouble;
 
 /// Somebody who is known.
@@ -28,6 +30,10 @@ impl Caller {
     pub(crate) fn by(&self) -> By {
         By {
             who: self.principal().to_string(),
+            fingerprint: match &self.principal().how {
+                How::Certificate { fingerprint } => Some(fingerprint.clone()),
+                _ => None,
+            },
             request_id: self.request_id.clone(),
         }
     }
@@ -67,20 +73,38 @@ impl FromRequestParts<Arc<Parts>> for Caller {
             .extensions
             .get::<RequestId>()
             .map_or_else(String::new, |id| id.0.clone());
-        let field = head
-            .headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
-        let bearer = field.and_then(|field| {
-            let (scheme, bearer) = field.split_once(' ')?;
-            scheme
-                .eq_ignore_ascii_case("bearer")
-                .then_some(bearer.trim())
-        });
-        let bearer = bearer.ok_or(Trouble::Unauthenticated(
-            "say who you are: Authorization: Bearer TOKEN; `adit login` gets one",
-        ))?;
-        let known = parts.members.known(bearer).await?;
+        let connection = head.extensions.get::<Connection>().cloned();
+        let shown = connection.map_or(Shown::Nothing, |connection| connection.shown);
+        let said = head.headers.get(AUTHORIZATION);
+        let known = match (&shown, said) {
+            // Which of the two was meant is not guessed.
+            (Shown::Person(_), Some(_)) => {
+                return Err(Trouble::Invalid(
+                    "a client certificate and an Authorization field say twice who asks; send one of them".to_owned(),
+                ));
+            }
+            (Shown::Person(person), None) => parts.members.certified(person).await?,
+            (Shown::Node(_) | Shown::Nothing, said) => {
+                let bearer = said.and_then(bearer).ok_or_else(|| {
+                    if matches!(shown, Shown::Node(_)) {
+                        metrics::certificate_refused("node");
+                        tracing::info!("a node's certificate was shown where people ask");
+                    }
+                    NOBODY
+                })?;
+                parts.members.known(bearer).await?
+            }
+        };
         Ok(Self { known, request_id })
     }
+}
+
+const NOBODY: Trouble =
+    Trouble::Unauthenticated("say who you are: Authorization: Bearer TOKEN; `adit login` gets one");
+
+fn bearer(field: &HeaderValue) -> Option<&str> {
+    let (scheme, bearer) = field.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(bearer.trim())
 }

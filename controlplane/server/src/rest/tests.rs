@@ -57,7 +57,7 @@ impl Desk {
     ) -> (u16, String, String) {
         let connection = crate::door::Connection {
             source: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
-            leaf: None,
+            shown: crate::door::Shown::Nothing,
         };
         let kind = match method {
             "PUT" => adit_api::RULES_TYPE,
@@ -167,7 +167,7 @@ async fn json_of_body_bytes_max_is_read_of_strangers_open_body_bytes_max_and_one
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_be_no_name_is_a_problem_of_the_callers_at_every_path() {
     let desk = Desk::open().await;
-    let (_, document) = described().split_for_parts();
+    let (_, document) = described();
     let document: serde_json::Value = serde_json::to_value(document).unwrap();
     let long = "n".repeat(300);
     let odd = [
