@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use adit_people::{Grant, How, Principal, Role, Scope, Verb, authorize};
 use adit_tests::member::{Line, Member};
-use adit_tests::plane::{Caller, Memory, Plane, rules_number};
+use adit_tests::openssl::Authority;
+use adit_tests::plane::{Caller, Memory, Plane, ROOT, rules_number};
 use serde_json::{Value, json};
 
 /// Who may do an operation.
@@ -197,11 +198,17 @@ struct Somebody {
     caller: Caller,
     /// None: not known at all.
     grants: Option<Vec<Grant>>,
+    is_certified: bool,
 }
 
 #[test]
 fn s09_every_operation_is_for_whom_the_table_says_and_tells_nobody_of_another_subaccount() {
-    let (plane, root) = Plane::ready("cp-1", &Memory::Embedded, "");
+    let company = Authority::new();
+    let settings = format!(
+        "[people.certificates]\nca_file = \"{}\"\n",
+        company.certificate().display()
+    );
+    let (plane, root) = Plane::ready("cp-1", &Memory::Embedded, &settings);
     let operations = operations(&root);
     let known: BTreeSet<(String, String)> = TABLE
         .iter()
@@ -213,7 +220,7 @@ fn s09_every_operation_is_for_whom_the_table_says_and_tells_nobody_of_another_su
     );
 
     let mut lines = populate(&plane, &root);
-    let somebodies = somebodies(&plane, &root);
+    let somebodies = somebodies(&plane, &root, &company);
     for (method, path, rule) in TABLE {
         for who in &somebodies {
             for subaccount in ["a", B] {
@@ -224,8 +231,22 @@ fn s09_every_operation_is_for_whom_the_table_says_and_tells_nobody_of_another_su
                     continue;
                 }
                 let reply = send(&who.caller, method, path, subaccount);
-                let case = format!("{} {method} {path} in {subaccount}: {reply:?}", who.what);
-                check(*rule, who, subaccount, reply.status, &case);
+                let way = if who.is_certified {
+                    " by certificate"
+                } else {
+                    ""
+                };
+                let case = format!(
+                    "{}{way} {method} {path} in {subaccount}: {reply:?}",
+                    who.what
+                );
+                // A token would outlive the certificate, so nobody who comes by one makes any.
+                if who.is_certified && (*method, *path) == ("post", "/api/v1/tokens") {
+                    let status = who.grants.as_ref().map_or(401, |_known| 403);
+                    assert_eq!(reply.status, status, "{case}");
+                } else {
+                    check(*rule, who, subaccount, reply.status, &case);
+                }
                 let sees_all = who
                     .grants
                     .as_ref()
@@ -406,22 +427,41 @@ fn populate(plane: &Plane, root: &Caller) -> Vec<Line> {
     lines
 }
 
-fn somebodies(plane: &Plane, root: &Caller) -> Vec<Somebody> {
+fn somebodies(plane: &Plane, root: &Caller, company: &Authority) -> Vec<Somebody> {
+    let papers = |name: &str| {
+        let usage = "extendedKeyUsage=clientAuth";
+        company.issue_client(name, usage, ["20200101000000Z", "20990101000000Z"])
+    };
     let mut all = vec![
         Somebody {
             what: "nobody",
             caller: plane.nobody(),
             grants: None,
+            is_certified: false,
         },
         Somebody {
             what: "an ended token",
             caller: ended(plane, root),
             grants: None,
+            is_certified: false,
         },
         Somebody {
             what: "a made-up token",
             caller: plane.bearer("adit_login_nothing"),
             grants: None,
+            is_certified: false,
+        },
+        Somebody {
+            what: "a certificate of nobody",
+            caller: plane.certified(&papers("stranger")),
+            grants: None,
+            is_certified: true,
+        },
+        Somebody {
+            what: "a certificate of an administrator who has a password",
+            caller: plane.certified(&papers(ROOT)),
+            grants: None,
+            is_certified: true,
         },
     ];
     let grants: [(&'static str, Vec<Grant>); 8] = [
@@ -451,7 +491,16 @@ fn somebodies(plane: &Plane, root: &Caller) -> Vec<Somebody> {
         all.push(Somebody {
             what,
             caller: plane.log_in(&name),
+            grants: Some(grants.clone()),
+            is_certified: false,
+        });
+        let name = format!("certified-{number}");
+        root.make_certified(&name, &words);
+        all.push(Somebody {
+            what,
+            caller: plane.certified(&papers(&name)),
             grants: Some(grants),
+            is_certified: true,
         });
     }
     all

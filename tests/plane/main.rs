@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use adit_tests::plane::{Caller, Plane};
 use adit_tests::programs;
 
+mod certificates;
 mod cluster;
 mod crashes;
 mod damage;

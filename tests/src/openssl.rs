@@ -73,6 +73,41 @@ impl Authority {
         )
     }
 
+    /// Issues `name.pem` and `name.key` (mode 0600) to a client whose common name is `name`, from `from` to `to`, both as
+    /// `YYYYMMDDHHMMSSZ`; `extensions` are lines of an extension file.
+    ///
+    /// # Panics
+    /// When openssl fails.
+    #[must_use]
+    pub fn issue_client(
+        &self,
+        name: &str,
+        extensions: &str,
+        [from, to]: [&str; 2],
+    ) -> (PathBuf, PathBuf) {
+        let lines = format!("basicConstraints=CA:FALSE\n{extensions}\n");
+        self.scratch.write(&format!("{name}.ext"), lines);
+        // `openssl x509` of version 3.0 cannot be told the first second.
+        self.scratch.write("ca.cnf", CA_SETTINGS);
+        self.scratch.write("index.txt", "");
+        for command in [
+            format!(
+                "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"
+            ),
+            format!(
+                "ca -batch -notext -config ca.cnf -in {name}.csr -out {name}.pem -startdate {from} -enddate {to} \
+                 -extfile {name}.ext"
+            ),
+        ] {
+            openssl(&self.scratch, &command);
+        }
+        let (certificate, key) = (format!("{name}.pem"), format!("{name}.key"));
+        let key = self.scratch.path(&key);
+        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .expect("one's own file");
+        (self.scratch.path(&certificate), key)
+    }
+
     /// Starts `openssl s_server` for 127.0.0.1 with `more` arguments. With `-WWW` it serves the files
     /// written with [`Server::file`], with `-rev` it sends back each line reversed.
     ///
@@ -118,6 +153,9 @@ impl Authority {
         );
     }
 }
+
+const CA_SETTINGS: &str = "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nnew_certs_dir=.\ncertificate=ca.pem\n\
+    private_key=ca.key\ndefault_md=sha256\npolicy=p\nunique_subject=no\nrand_serial=yes\n[p]\ncommonName=supplied\n";
 
 impl Default for Authority {
     fn default() -> Self {

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
@@ -271,6 +271,24 @@ impl Plane {
         }
     }
 
+    /// Whoever has this certificate and key, files in PEM form.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    #[must_use]
+    pub fn certified(&self, (certificate, key): &(PathBuf, PathBuf)) -> Caller {
+        let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
+            .expect("a file of the test")
+            .collect::<Result<_, _>>()
+            .expect("certificates in PEM form");
+        let key = PrivateKeyDer::from_pem_file(key).expect("a key in PEM form");
+        let tls = config(&self.roots()).with_client_auth_cert(chain, key);
+        Caller {
+            tls: Arc::new(tls.expect("a certificate and its key")),
+            ..self.nobody()
+        }
+    }
+
     /// Logs in.
     ///
     /// # Panics
@@ -524,6 +542,17 @@ impl Caller {
     pub fn make_user(&self, name: &str, grants: &[&str]) {
         let grants: Vec<Value> = grants.iter().map(|grant| grant_json(grant)).collect();
         let wish = json!({"name": name, "password": PASSWORD, "grants": grants});
+        let reply = self.post("/api/v1/users", &wish);
+        assert_eq!(reply.status, 201, "{reply:?}");
+    }
+
+    /// Makes a user who comes by certificate.
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub fn make_certified(&self, name: &str, grants: &[&str]) {
+        let grants: Vec<Value> = grants.iter().map(|grant| grant_json(grant)).collect();
+        let wish = json!({"name": name, "certificate": true, "grants": grants});
         let reply = self.post("/api/v1/users", &wish);
         assert_eq!(reply.status, 201, "{reply:?}");
     }

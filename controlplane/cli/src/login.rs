@@ -1,6 +1,6 @@
 //! `adit login`, `adit logout` and `adit whoami`: who asks the control plane.
 //!
-//! A login leaves a profile that the other commands use. Passwords and the setup token come from files or the
+//! A login leaves a profile that the other commands use; with a certificate it keeps where that is. Passwords and the setup token come from files or the
 //! terminal, never from the command line.
 
 use std::path::PathBuf;
@@ -11,7 +11,9 @@ use serde_json::json;
 use crate::ending::Failure;
 use crate::output::Output;
 use crate::plane::shown::{plain, when};
-use crate::plane::{Call, Connect, Plane, Profile, ServerUrl, Trust, prompt, proven};
+use crate::plane::{
+    Call, ClientCertificate, Connect, Plane, Profile, Proof, ServerUrl, Trust, prompt, proven,
+};
 use crate::users::grants;
 
 #[derive(Debug, clap::Args)]
@@ -35,6 +37,12 @@ pub(crate) struct Args {
     /// A file with the password, or - for standard input; without it the terminal asks
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// Your client certificate, PEM, instead of a name and a password; it stays where it is, and is read each time
+    #[arg(long, value_name = "FILE", requires = "key_file", conflicts_with_all = ["setup", "user", "password_file"])]
+    certificate_file: Option<PathBuf>,
+    /// Its private key, PEM, mode 0600
+    #[arg(long, value_name = "FILE", requires = "certificate_file")]
+    key_file: Option<PathBuf>,
 }
 
 /// Logs in, and keeps the login.
@@ -60,7 +68,7 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
             ));
         }
     };
-    let plane = Plane::new(args.url.clone(), &trust, None)?;
+    let plane = Plane::new(args.url.clone(), &trust, None, None)?;
     // Who the server is comes before any question about a password.
     let proven = proven(&plane, &trust).await?;
     let roots = match (given, &args.pin, before.as_ref()) {
@@ -68,6 +76,22 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         (None, None, Some(before)) => before.roots.clone(),
         _ => proven.root_pem,
     };
+    if let Some(files) = args.certificate_file.zip(args.key_file) {
+        let domain = Some(proven.trust_domain.as_str());
+        let (proof, certificate) = certified(files)?;
+        let expires_unix_s = certificate.until_unix_s;
+        let plane = Plane::new(args.url.clone(), &trust, domain, Some(certificate))?;
+        let who: Whoami = plane.get(Call::get("/api/v1/whoami")).await?;
+        let profile = Profile {
+            urls: args.url,
+            roots,
+            trust_domain: proven.trust_domain,
+            proof,
+            user: who.name,
+            expires_unix_s,
+        };
+        return keep(&profile, &proven.server, output);
+    }
     let user = match args.user {
         Some(user) => user,
         None => match before {
@@ -90,22 +114,42 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         urls: args.url,
         roots,
         trust_domain: proven.trust_domain,
-        token: token.token,
+        proof: Proof::Token { token: token.token },
         user: token.user,
         expires_unix_s: token.expires_unix_s,
     };
+    keep(&profile, &proven.server, output)
+}
+
+/// Where certificate and key are, from whatever folder later commands are run, and what is there now.
+fn certified(
+    (certificate, key): (PathBuf, PathBuf),
+) -> Result<(Proof, ClientCertificate), Failure> {
+    let there = |path: PathBuf| {
+        std::path::absolute(&path)
+            .map_err(|error| Failure::config(format!("{}: {error}", path.display())))
+    };
+    let (certificate_file, key_file) = (there(certificate)?, there(key)?);
+    let read = ClientCertificate::read(&certificate_file, &key_file)?;
+    let proof = Proof::Certificate {
+        certificate_file,
+        key_file,
+    };
+    Ok((proof, read))
+}
+
+fn keep(profile: &Profile, server: &str, output: Output) -> Result<(), Failure> {
     let kept = profile.write()?;
     output.result(
         format_args!(
-            "logged in as {} at {} of {} until {}",
+            "logged in as {} at {server} of {} until {}",
             plain(&profile.user),
-            proven.server,
             profile.trust_domain,
             when(profile.expires_unix_s)
         ),
         &json!({
             "user": profile.user,
-            "server": proven.server,
+            "server": server,
             "trust_domain": profile.trust_domain,
             "expires_unix_s": profile.expires_unix_s,
             "profile": kept,
@@ -117,6 +161,17 @@ pub(crate) async fn run(args: Args, output: Output) -> Result<(), Failure> {
 /// Ends the login at the control plane and forgets it here.
 pub(crate) async fn out(output: Output) -> Result<(), Failure> {
     let profile = Profile::read()?.ok_or_else(|| Failure::failed("nobody is logged in"))?;
+    if let Proof::Certificate { .. } = profile.proof {
+        Profile::remove()?;
+        output.result(
+            format_args!(
+                "{} is forgotten here; the certificate goes on until it ends",
+                plain(&profile.user)
+            ),
+            &json!({"user": profile.user, "ended": false}),
+        );
+        return Ok(());
+    }
     // A login that has ended, or a control plane that is gone, is forgotten all the same.
     let ended = match Connect::default().open() {
         Ok(plane) => plane

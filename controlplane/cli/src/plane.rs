@@ -3,6 +3,7 @@
 //! Connections, the profile that `adit login` leaves, and questions to people are here. What is asked and how the
 //! answer is told is left to the files of the nouns.
 
+mod certificate;
 mod client;
 mod profile;
 pub(crate) mod prompt;
@@ -13,8 +14,9 @@ use adit_authority::{Name, pem};
 
 use crate::ending::Failure;
 
+pub(crate) use certificate::ClientCertificate;
 pub(crate) use client::{Answer, Call, Plane, ServerUrl};
-pub(crate) use profile::{Connect, Profile};
+pub(crate) use profile::{Connect, Profile, Proof};
 pub(crate) use trust::Trust;
 
 /// A server that has proved itself.

@@ -46,6 +46,9 @@ pub(crate) struct AddArgs {
     /// (reads rules and nodes).
     #[arg(long, value_name = "GRANT")]
     grant: Vec<GrantText>,
+    /// They have no password, and come by a client certificate that names them
+    #[arg(long, conflicts_with = "password_file")]
+    certificate: bool,
     /// A file with the password, or - for standard input; without it the terminal asks
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -149,10 +152,15 @@ async fn list(plane: &Plane, output: Output) -> Result<(), Failure> {
     let mut table = Table::new(["NAME", "MAY", "STATE", "SINCE"]);
     for user in &users {
         let state = if user.disabled { "disabled" } else { "enabled" };
+        let way = if user.certificate {
+            ", by certificate"
+        } else {
+            ""
+        };
         table.row([
             plain(&user.name),
             grants(&user.grants),
-            state.to_owned(),
+            format!("{state}{way}"),
             when(user.created_unix_s),
         ]);
     }
@@ -162,10 +170,15 @@ async fn list(plane: &Plane, output: Output) -> Result<(), Failure> {
 
 async fn add(args: AddArgs, output: Output) -> Result<(), Failure> {
     let plane = args.connect.open()?;
-    let password = prompt::password(args.password_file.as_ref(), &args.name, true).await?;
+    let password = if args.certificate {
+        None
+    } else {
+        Some(prompt::password(args.password_file.as_ref(), &args.name, true).await?)
+    };
     let wish = NewUser {
         name: args.name,
         password,
+        certificate: args.certificate,
         grants: unwrapped(args.grant),
     };
     let user: User = plane
@@ -272,9 +285,18 @@ fn unwrapped(grants: Vec<GrantText>) -> Vec<Grant> {
 }
 
 fn tell(user: &User, output: Output) {
+    let way = if user.certificate {
+        ", by certificate"
+    } else {
+        ""
+    };
     let state = if user.disabled { ", disabled" } else { "" };
     output.result(
-        format_args!("{}: {}{state}", plain(&user.name), grants(&user.grants)),
+        format_args!(
+            "{}: {}{way}{state}",
+            plain(&user.name),
+            grants(&user.grants)
+        ),
         &json!(user),
     );
 }

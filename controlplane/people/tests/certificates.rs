@@ -6,8 +6,8 @@ use adit_people::certificate::{
 use adit_people::password::PasswordHash;
 use adit_people::{Grant, How, Role, User};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, DnValue, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair, SanType, date_time_ymd,
 };
 use ring::rand::SystemRandom;
 
@@ -22,7 +22,7 @@ fn params() -> CertificateParams {
     params
         .distinguished_name
         .push(DnType::CommonName, "ada.l@example.com");
-    params.subject_alt_names = vec![SanType::Rfc822Name("ada@example.com".try_into().unwrap())];
+    params.custom_extensions = vec![mails(&["ada@example.com"])];
     params.extended_key_usages = vec![
         ExtendedKeyUsagePurpose::ServerAuth,
         ExtendedKeyUsagePurpose::ClientAuth,
@@ -30,6 +30,18 @@ fn params() -> CertificateParams {
     params.not_before = date_time_ymd(2027, 1, 1);
     params.not_after = date_time_ymd(2027, 2, 1);
     params
+}
+
+/// Mail addresses as the one extension of alternative names (RFC 5280, section 4.2.1.6): `[1] IA5String` each.
+fn mails(addresses: &[&str]) -> CustomExtension {
+    let mut names = Vec::new();
+    for address in addresses {
+        names.extend([0x81, u8::try_from(address.len()).unwrap()]);
+        names.extend_from_slice(address.as_bytes());
+    }
+    let mut content = vec![0x30, u8::try_from(names.len()).unwrap()];
+    content.extend(names);
+    CustomExtension::from_oid_content(&[2, 5, 29, 17], content)
 }
 
 fn der(change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
@@ -55,13 +67,13 @@ fn the_field_of_the_settings_names_the_user_and_no_other_does() {
     assert_eq!(read(name, no_name), Err(NoPerson::Name(name)));
     assert_eq!(read(mail, no_name).as_deref(), Ok("ada@example.com"));
     let no_mail = |params: &mut CertificateParams| {
+        params.custom_extensions.clear();
         params.subject_alt_names = vec![SanType::DnsName("ada".try_into().unwrap())];
     };
     assert_eq!(read(mail, no_mail), Err(NoPerson::Name(mail)));
     assert_eq!(read(name, no_mail).as_deref(), Ok("ada.l@example.com"));
     let two_mails = |params: &mut CertificateParams| {
-        let eve = SanType::Rfc822Name("eve@example.com".try_into().unwrap());
-        params.subject_alt_names.push(eve);
+        params.custom_extensions = vec![mails(&["ada@example.com", "eve@example.com"])];
     };
     assert_eq!(read(mail, two_mails), Err(NoPerson::Name(mail)));
 }
@@ -111,15 +123,15 @@ fn a_certificate_that_is_not_said_to_be_for_clients_or_names_a_node_is_no_person
         "SPIFFE://adit.local/gateway/g",
     ] {
         let read = read(field, |params| {
-            params
-                .subject_alt_names
-                .push(SanType::URI(uri.try_into().unwrap()));
+            params.custom_extensions.clear();
+            params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
         });
         assert_eq!(read, Err(NoPerson::NodeName), "{uri}");
     }
     let harmless = read(field, |params| {
         let uri = SanType::URI("https://people.example/ada".try_into().unwrap());
-        params.subject_alt_names.push(uri);
+        params.custom_extensions.clear();
+        params.subject_alt_names = vec![uri];
     });
     assert_eq!(harmless.as_deref(), Ok("ada.l@example.com"));
 }

@@ -259,10 +259,11 @@ const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 fn refused(source: SocketAddr, error: &rustls::Error) {
-    if let Some(why) = trust::why(error) {
+    let why = trust::why(error);
+    if let Some(why) = why {
         metrics::certificate_refused(why);
     }
-    tracing::info!(%source, error = %Told(error), "TLS handshake refused");
+    tracing::info!(%source, why, error = %Told(error), "TLS handshake refused");
 }
 
 fn tls(

@@ -17,6 +17,7 @@ mod manifest;
 mod messages;
 mod mux;
 mod oracle;
+mod person;
 mod policy;
 mod socks5;
 mod tls;
@@ -33,6 +34,7 @@ pub use importer::import_scc;
 pub use manifest::manifest;
 pub use messages::{connect, control_event, hello};
 pub use mux::mux_receive;
+pub use person::person;
 pub use policy::{policy_canonical, policy_parse};
 pub use socks5::socks5;
 pub use tls::tls_open;
@@ -60,6 +62,7 @@ pub const ALL: &[Target] = &[
     ("jwt", jwt),
     ("manifest", manifest),
     ("mux_receive", mux_receive),
+    ("person", person),
     ("policy_agrees", policy_agrees),
     ("policy_canonical", policy_canonical),
     ("policy_parse", policy_parse),

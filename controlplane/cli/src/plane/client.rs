@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::certificate::ClientCertificate;
 use super::shown::plain;
 use super::trust::{self, Trust};
 use crate::ending::Failure;
@@ -75,13 +76,14 @@ pub(crate) struct Answer {
 }
 
 impl Plane {
-    /// A control plane whose servers prove themselves by `trust`.
+    /// A control plane whose servers prove themselves by `trust`, asked as whoever has this certificate.
     pub(crate) fn new(
         urls: Vec<ServerUrl>,
         trust: &Trust,
         trust_domain: Option<&str>,
+        certificate: Option<ClientCertificate>,
     ) -> Result<Self, Failure> {
-        let config: ClientConfig = trust.config(trust_domain)?;
+        let config: ClientConfig = trust.config(trust_domain, certificate)?;
         Ok(Self {
             urls,
             tls: TlsConnector::from(Arc::new(config)),
@@ -233,12 +235,12 @@ async fn exchange(
 ) -> Result<Answer, String> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| trust::told(&error))?;
     let exchange = async {
         let answer = sender
             .send_request(request)
             .await
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| trust::told(&error))?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX)
             .collect()
@@ -259,7 +261,7 @@ async fn exchange(
         answer = &mut exchange => answer,
         ended = &mut connection => match ended {
             Ok(()) => exchange.await,
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(trust::told(&error)),
         },
     }
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use super::certificate::ClientCertificate;
 use super::client::{Plane, ServerUrl};
 use super::shown::{now_unix_s, when};
 use super::{Trust, prompt};
@@ -44,6 +45,24 @@ pub(crate) struct Connect {
         help_heading = "Control plane"
     )]
     token_file: Option<PathBuf>,
+    /// Your client certificate, PEM, instead of a login or a token
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ADIT_CERTIFICATE_FILE",
+        requires = "key_file",
+        help_heading = "Control plane"
+    )]
+    certificate_file: Option<PathBuf>,
+    /// Its private key, PEM, mode 0600
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ADIT_KEY_FILE",
+        requires = "certificate_file",
+        help_heading = "Control plane"
+    )]
+    key_file: Option<PathBuf>,
 }
 
 /// What `adit login` leaves behind.
@@ -53,9 +72,23 @@ pub(crate) struct Profile {
     /// PEM.
     pub(crate) roots: String,
     pub(crate) trust_domain: String,
-    pub(crate) token: String,
+    #[serde(flatten)]
+    pub(crate) proof: Proof,
     pub(crate) user: String,
     pub(crate) expires_unix_s: u64,
+}
+
+/// By what its owner is known.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Proof {
+    /// By the login itself.
+    Token { token: String },
+    /// By a certificate; it may be renewed where it is.
+    Certificate {
+        certificate_file: PathBuf,
+        key_file: PathBuf,
+    },
 }
 
 impl fmt::Debug for Profile {
@@ -100,20 +133,42 @@ impl Connect {
                 ));
             }
         };
-        let token = match (&self.token_file, &profile) {
-            (Some(file), _) => prompt::secret(file)?,
-            (None, Some(profile)) => profile.live_token()?,
-            (None, None) => return Err(nobody()),
-        };
         let domain = profile
             .as_ref()
             .map(|profile| profile.trust_domain.as_str());
-        Ok(Plane::new(urls, &trust, domain)?.with_token(token))
+        let given = self.certificate_file.as_ref().zip(self.key_file.as_ref());
+        let proof = match (&self.token_file, given, &profile) {
+            (Some(_), Some(_), _) => {
+                return Err(Failure::usage(
+                    "both a token and a certificate say who you are: leave out --token-file (ADIT_TOKEN_FILE), or \
+                     --certificate-file and --key-file (ADIT_CERTIFICATE_FILE, ADIT_KEY_FILE)",
+                ));
+            }
+            (Some(file), None, _) => Proof::Token {
+                token: prompt::secret(file)?,
+            },
+            (None, Some((certificate, key)), _) => Proof::Certificate {
+                certificate_file: certificate.clone(),
+                key_file: key.clone(),
+            },
+            (None, None, Some(profile)) => profile.live_proof()?,
+            (None, None, None) => return Err(nobody()),
+        };
+        match proof {
+            Proof::Token { token } => Ok(Plane::new(urls, &trust, domain, None)?.with_token(token)),
+            Proof::Certificate {
+                certificate_file,
+                key_file,
+            } => {
+                let certificate = ClientCertificate::read(&certificate_file, &key_file)?;
+                Plane::new(urls, &trust, domain, Some(certificate))
+            }
+        }
     }
 
-    /// Whether a login is used, and no token of a program.
+    /// Whether a login is used, and nothing that was given beside it.
     pub(crate) fn is_login(&self) -> bool {
-        self.token_file.is_none()
+        self.token_file.is_none() && self.certificate_file.is_none()
     }
 }
 
@@ -156,8 +211,11 @@ impl Profile {
         Ok(path()?.display().to_string())
     }
 
-    fn live_token(&self) -> Result<String, Failure> {
-        if self.expires_unix_s <= now_unix_s() {
+    /// A certificate's end is looked for in its file.
+    fn live_proof(&self) -> Result<Proof, Failure> {
+        if let Proof::Token { .. } = self.proof
+            && self.expires_unix_s <= now_unix_s()
+        {
             return Err(Failure::failed(format!(
                 "the login of {} ended at {}; log in again: adit login {}",
                 self.user,
@@ -165,7 +223,7 @@ impl Profile {
                 listed(&self.urls)
             )));
         }
-        Ok(self.token.clone())
+        Ok(self.proof.clone())
     }
 }
 
@@ -177,7 +235,8 @@ fn listed(urls: &[ServerUrl]) -> String {
 fn nobody() -> Failure {
     Failure::failed(
         "nobody is logged in; `adit login https://HOST:PORT --root FILE`, or for a program --server, --root and \
-         --token-file (ADIT_SERVER, ADIT_ROOT, ADIT_TOKEN_FILE)",
+         --token-file, or --certificate-file and --key-file (ADIT_SERVER, ADIT_ROOT, ADIT_TOKEN_FILE, \
+         ADIT_CERTIFICATE_FILE, ADIT_KEY_FILE)",
     )
 }
 
@@ -193,4 +252,33 @@ fn path() -> Result<PathBuf, Failure> {
         }
     };
     Ok(folder.join("plane.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(proof: &str) -> Result<Profile, serde_json::Error> {
+        serde_json::from_str(&format!(
+            r#"{{"urls":["https://cp1:7420"],"roots":"","trust_domain":"adit.local",{proof}"user":"ada","expires_unix_s":1}}"#
+        ))
+    }
+
+    #[test]
+    fn a_profile_holds_a_token_or_says_where_a_certificate_is() {
+        let of_token = profile(r#""token":"adit_s_x","#).unwrap();
+        assert!(matches!(&of_token.proof, Proof::Token { token } if token == "adit_s_x"));
+        assert!(of_token.live_proof().is_err(), "it ended in 1970");
+        let of_files = r#""certificate_file":"/a/cert.pem","key_file":"/a/key.pem","#;
+        let of_files = profile(of_files).unwrap();
+        assert!(of_files.live_proof().is_ok(), "its file tells when it ends");
+        for profile in [of_token, of_files] {
+            let text = serde_json::to_string(&profile).unwrap();
+            let back: Profile = serde_json::from_str(&text).unwrap();
+            assert_eq!(serde_json::to_string(&back).unwrap(), text);
+        }
+        for proof in ["", r#""certificate_file":"/a/cert.pem","#] {
+            assert!(profile(proof).is_err(), "{proof}");
+        }
+    }
 }

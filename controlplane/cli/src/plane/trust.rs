@@ -21,6 +21,7 @@ use rustls::{
 };
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::certificate::ClientCertificate;
 use crate::ending::Failure;
 
 /// Where a server's chain has to end.
@@ -75,18 +76,31 @@ impl Trust {
         Ok(Self::Pin(text.to_ascii_lowercase()))
     }
 
-    /// TLS 1.3 with a server of the control plane, of this trust domain if one is given.
-    pub(super) fn config(&self, trust_domain: Option<&str>) -> Result<ClientConfig, Failure> {
+    /// TLS 1.3 with a server of the control plane, of this trust domain if one is given, as whoever has this certificate.
+    pub(super) fn config(
+        &self,
+        trust_domain: Option<&str>,
+        certificate: Option<ClientCertificate>,
+    ) -> Result<ClientConfig, Failure> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = ControlVerifier {
             trust: self.clone(),
             trust_domain: trust_domain.map(ToOwned::to_owned),
             algorithms: provider.signature_verification_algorithms,
         };
-        let mut config = configured(provider)?
+        let config = configured(provider)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match certificate {
+            None => config.with_no_client_auth(),
+            Some(ClientCertificate {
+                chain, key, place, ..
+            }) => config.with_client_auth_cert(chain, key).map_err(|error| {
+                Failure::config(format!(
+                    "{place}: {error}; is it the certificate of this key?"
+                ))
+            })?,
+        };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.resumption = Resumption::disabled();
         Ok(config)
@@ -240,4 +254,23 @@ pub(super) fn explained(error: &std::io::Error) -> String {
         Some(error) => format!("TLS: {error}"),
         None => error.to_string(),
     }
+}
+
+/// What ended a connection. A server says only after its handshake that it refuses a client's certificate (RFC 8446,
+/// section 4.4.2.4), so it is found below the error of an exchange.
+pub(super) fn told(error: &hyper::Error) -> String {
+    let mut below = std::error::Error::source(error);
+    while let Some(error) = below {
+        let of_tls = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(rustls::Error::AlertReceived(alert)) = of_tls {
+            return format!(
+                "it ended the connection ({alert:?}): it does not take this client certificate, and its log says why"
+            );
+        }
+        below = error.source();
+    }
+    error.to_string()
 }

@@ -114,6 +114,8 @@ impl Plane {
             .env_remove("ADIT_SERVER")
             .env_remove("ADIT_ROOT")
             .env_remove("ADIT_TOKEN_FILE")
+            .env_remove("ADIT_CERTIFICATE_FILE")
+            .env_remove("ADIT_KEY_FILE")
             .stdin(Stdio::null())
             .args(args);
         command
