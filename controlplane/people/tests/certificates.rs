@@ -1,4 +1,8 @@
 //! Certificates of people: which are some, whom they name, and when they count.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; its helpers are as much test as it is"
+)]
 
 use adit_people::certificate::{
     NameField, NoAuthority, NoPerson, PersonCertificate, authority_key,

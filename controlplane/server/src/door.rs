@@ -286,7 +286,7 @@ fn tls(
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| internal(&error))?
-        .with_client_cert_verifier(Arc::clone(&verifier) as _)
+        .with_client_cert_verifier(Arc::<Verifier>::clone(&verifier))
         .with_single_cert(chain, key)
         .map_err(|error| internal(&error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

@@ -143,8 +143,8 @@ fn x509(der: &CertificateDer<'_>) -> (Vec<u8>, String) {
     let subject = roots.subjects()[0].as_ref().to_vec();
     // The last printable run of the name is its value.
     let text = String::from_utf8_lossy(&subject).into_owned();
-    let name = text.rsplit(|c: char| c.is_control() || c == '\u{fffd}');
-    let name = name.filter(|part| !part.is_empty()).next().unwrap();
+    let mut name = text.rsplit(|c: char| c.is_control() || c == '\u{fffd}');
+    let name = name.find(|part| !part.is_empty()).unwrap();
     (subject, name.to_owned())
 }
 

@@ -116,9 +116,8 @@ impl Verifier {
         between: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Shown, Error> {
-        let refused = match self.nodes.verify_client_cert(leaf, between, now) {
-            Ok(_) => return Ok(Shown::Node(Arc::new(leaf.clone().into_owned()))),
-            Err(refused) => refused,
+        let Err(refused) = self.nodes.verify_client_cert(leaf, between, now) else {
+            return Ok(Shown::Node(Arc::new(leaf.clone().into_owned())));
         };
         let is_strangers = matches!(
             refused,

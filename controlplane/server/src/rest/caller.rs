@@ -30,9 +30,10 @@ impl Caller {
     pub(crate) fn by(&self) -> By {
         By {
             who: self.principal().to_string(),
-            fingerprint: match &self.principal().how {
-                How::Certificate { fingerprint } => Some(fingerprint.clone()),
-                _ => None,
+            fingerprint: if let How::Certificate { fingerprint } = &self.principal().how {
+                Some(fingerprint.clone())
+            } else {
+                None
             },
             request_id: self.request_id.clone(),
         }
