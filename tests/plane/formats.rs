@@ -16,7 +16,7 @@ fn raise(plane: &Plane, memory: &Memory, format: u16) {
             Memory::Etcd(etcd) => {
                 Box::new(Etcd::new(&EtcdOptions::new([etcd.endpoint()])).unwrap())
             }
-            _ => Box::new(Embedded::open(&plane.state("store")).await.unwrap()),
+            Memory::Embedded | _ => Box::new(Embedded::open(&plane.state("store")).await.unwrap()),
         };
         let key = Key::new("generation/number").unwrap();
         let found = store.get(&key).await.unwrap().unwrap();
@@ -53,7 +53,7 @@ on_both_memories! {
                 assert!(!status.success(), "{status}");
                 says_both_numbers(&plane.log());
             }
-            _ => {
+            Memory::Embedded | _ => {
                 plane.process().kill();
                 raise(&plane, memory, 2);
             }

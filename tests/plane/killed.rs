@@ -36,7 +36,7 @@ fn kill_restores(who: &str, memory: &Memory, calls: &[&str], of_store: bool) {
     assert_eq!(root.apply("acme", "", &kept).status, 200);
     let made = root.post("/api/v1/backup", &json!({"password": PASSWORD}));
     assert_eq!(made.status, 200, "{made:?}");
-    let backup = made.body.clone();
+    let backup = made.body;
     let paths = if of_store {
         files(&plane.state("store"), &["store.redb"])
     } else {

@@ -113,10 +113,10 @@ impl Generations {
         let mut watch = self.whole.watch(&prefix, now).await?;
         loop {
             // Looked at after the watch began, so nothing falls between.
-            if let Some(entry) = self.whole.get(&key).await? {
-                if entry.revision != self.revision {
-                    return Ok(true);
-                }
+            if let Some(entry) = self.whole.get(&key).await?
+                && entry.revision != self.revision
+            {
+                return Ok(true);
             }
             watch.next().await?;
         }

@@ -81,7 +81,7 @@ mod tests {
             let mut request = axum::http::Request::new(());
             request.extensions_mut().insert(Connection {
                 source: ([127, 0, 0, 1], 1).into(),
-                leaf: leaf.cloned(),
+                shown: leaf.map_or(Shown::Nothing, |leaf| Shown::Node(Arc::clone(leaf))),
             });
             let (mut head, ()) = request.into_parts();
             Peer::from_request_parts(&mut head, &()).await

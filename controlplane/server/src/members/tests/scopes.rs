@@ -68,7 +68,8 @@ async fn s09_what_somebody_may_not_see_of_users_is_not_there_for_them_and_what_t
     for grant in more {
         let wish = api::NewUser {
             name: "eve".to_owned(),
-            password: "correct horse battery".to_owned(),
+            password: Some("correct horse battery".to_owned()),
+            certificate: false,
             grants: vec![grant.clone()],
         };
         let made = members.create(&by(), &ann, wish).await;
