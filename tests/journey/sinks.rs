@@ -224,9 +224,10 @@ fn r04_a_syslog_server_that_is_down_costs_no_request_and_has_every_record_when_i
     assert_eq!(verify(&world), 0);
 }
 
-fn of_otlp(collector: &Backend) -> Arrived {
+/// What it took: it refused so many requests first.
+fn of_otlp(collector: &Backend, refused: usize) -> Arrived {
     let mut texts = Vec::new();
-    for request in collector.requests() {
+    for request in collector.requests().into_iter().skip(refused) {
         assert_eq!(request.target(), "/v1/logs");
         assert_eq!(request.field("authorization"), Some("Bearer s3cret"));
         let read: Value = serde_json::from_slice(&request.body).unwrap();
@@ -270,13 +271,12 @@ fn r04_a_collector_that_is_full_is_left_alone_and_has_every_record_later() {
             && sink(&world)["delivered"].as_u64().unwrap() >= 51
     });
     assert!(metric(&world, "forwarder_failures_total", "otlp") > 0.0);
-    of_otlp(&collector).must_be_whole(51);
-    assert!(refused > 0 && collector.accepted() >= 1);
+    of_otlp(&collector, refused).must_be_whole(51);
 
     // After a stop in good order nothing comes twice; after a kill nothing is missing.
     world.agent().process().terminate();
     assert!(world.agent().process().wait(SOON).success());
-    let taken = of_otlp(&collector);
+    let taken = of_otlp(&collector, refused);
     assert!(
         taken.lines[&taken.last()].contains("checkpoint"),
         "the signed stop"
@@ -286,9 +286,9 @@ fn r04_a_collector_that_is_full_is_left_alone_and_has_every_record_later() {
     world.agent().start();
     until_answered(&world, "http://web.virtual/", 200, SOON);
     until("it goes on", SOON, || {
-        of_otlp(&collector).order.len() > came
+        of_otlp(&collector, refused).order.len() > came
     });
-    let again = of_otlp(&collector);
+    let again = of_otlp(&collector, refused);
     assert_eq!(again.order[came], taken.last() + 1);
     requests(&world, 20);
     world.agent().process().kill();
@@ -297,9 +297,9 @@ fn r04_a_collector_that_is_full_is_left_alone_and_has_every_record_later() {
     until_answered(&world, "http://web.virtual/", 200, SOON);
     let last = head(&world);
     until("all of it has come", SOON, || {
-        of_otlp(&collector).last() >= last
+        of_otlp(&collector, refused).last() >= last
     });
-    of_otlp(&collector).must_be_whole(last);
+    of_otlp(&collector, refused).must_be_whole(last);
     assert_eq!(verify(&world), 0);
     assert!(!world.agents[0].log().contains("s3cret"));
 }

@@ -45,7 +45,7 @@ pub(crate) enum Step {
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum PlaneCommand {
-    /// Show its servers, its store and how many nodes are connected
+    /// Show its servers, its store, how many nodes are connected, and how far the sinks of acts are
     Status {
         #[command(flatten)]
         connect: Connect,
@@ -195,4 +195,55 @@ fn tell(authority: &Authority, output: Output) {
         ),
         &json!(authority),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use adit_api::{ActsSink, Server};
+
+    use super::*;
+
+    #[test]
+    fn the_sinks_of_acts_stand_below_the_servers_when_there_are_any() {
+        let mut status = Status {
+            server: "cp-1".to_owned(),
+            software: "adit 0.1.0".to_owned(),
+            epoch: 1,
+            store: "embedded".to_owned(),
+            servers: vec![Server {
+                name: "cp-1".to_owned(),
+                since_unix_s: 0,
+                software: "adit 0.1.0".to_owned(),
+            }],
+            connected: 3,
+            sinks: Vec::new(),
+        };
+        assert!(!told(&status).contains("SINK"));
+        status.sinks.push(ActsSink {
+            sink: "syslog".to_owned(),
+            target: "logs:6514".to_owned(),
+            server: "cp-1".to_owned(),
+            delivered: 5,
+            delivered_unix_s: 0,
+            lag_records: 7,
+            lag_seconds: 60,
+            gap_records: 2,
+            trouble: Some("refused\u{1b}".to_owned()),
+        });
+        let text = told(&status);
+        let last = text.lines().last().unwrap();
+        let cells: Vec<&str> = last.split("  ").filter(|cell| !cell.is_empty()).collect();
+        assert_eq!(
+            cells,
+            [
+                "syslog",
+                "logs:6514",
+                "cp-1",
+                "7 acts, 60 s",
+                "2",
+                "refused "
+            ]
+            .map(str::trim_end)
+        );
+    }
 }

@@ -175,26 +175,20 @@ impl<S: Source, D: Deliver> Work<S, D> {
 
     async fn go_on(&mut self, mut stop: watch::Receiver<bool>) {
         loop {
-            let failed = match self.step().await {
-                Ok(true) => None,
+            let wait = match self.step().await {
+                Ok(true) => continue,
                 Ok(false) if is_asked(&stop) => break,
-                Ok(false) => tokio::select! {
-                    () = sleep(S::LOOK_EVERY) => None,
-                    () = self.link.ended() => self.ended(),
-                    () = stopped(&mut stop) => None,
-                },
-                Err(failed) => Some(failed),
+                Ok(false) => S::LOOK_EVERY,
+                Err(failed) => {
+                    let wait = self.failed(failed);
+                    if is_asked(&stop) {
+                        return;
+                    }
+                    wait
+                }
             };
-            let Some(failed) = failed else {
-                continue;
-            };
-            let wait = self.failed(failed);
-            if is_asked(&stop) {
+            if !self.wait(wait, &mut stop).await {
                 return;
-            }
-            tokio::select! {
-                () = sleep(wait) => {}
-                () = stopped(&mut stop) => {}
             }
         }
         if self.link.finish().await
@@ -202,6 +196,27 @@ impl<S: Source, D: Deliver> Work<S, D> {
         {
             self.settling.clear();
             self.settled(place);
+        }
+    }
+
+    /// Waits, and hears meanwhile of the end of the connection: what was sent last may be lost with it, and must not
+    /// settle because it was not looked at. `false` when that was the end of all.
+    async fn wait(&mut self, mut wait: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.link.ended() => match self.ended() {
+                    Some(failed) => {
+                        wait = self.failed(failed);
+                        if is_asked(stop) {
+                            return false;
+                        }
+                    }
+                    None => return true,
+                },
+                () = sleep(wait) => return true,
+                () = stopped(stop) => return true,
+            }
         }
     }
 
@@ -229,6 +244,11 @@ impl<S: Source, D: Deliver> Work<S, D> {
         let behind = lines.head().saturating_sub(self.sent.sequence);
         self.status.lag(behind, Duration::from_millis(age));
         if lines.is_empty() {
+            if behind == 0 && self.settling.is_empty() {
+                // Trouble with reading is over, also where there is nothing to send.
+                self.failures = 0;
+                self.status.well();
+            }
             return Ok(false);
         }
         if let Some(gap) = lines.gap() {
@@ -346,7 +366,7 @@ impl<S: Source, D: Deliver> Work<S, D> {
             self.go_back();
         }
         self.status
-            .failed(failed.why.word(), failed.words, Instant::now());
+            .failed(failed.why.word(), &failed.words, Instant::now());
         let wait = backoff(self.failures, fastrand::f64());
         self.failures = self.failures.saturating_add(1);
         failed.wait.map_or(wait, |asked| asked.max(wait))

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::RETRY_AFTER_MAX;
-use crate::place::{Item, Lines, Severity};
-use crate::status::Who;
+use crate::place::{Gap, Item, Lines, Severity};
+use crate::status::{Who, clean};
 use crate::syslog::gap_text;
 
 /// What an answer means.
@@ -59,13 +59,17 @@ pub fn verdict(status: u16, retry_after: Option<&[u8]>, body: &[u8]) -> Verdict 
     }
 }
 
-/// The body of a request for these records, a gap before them told first.
-pub(crate) fn request(lines: &Lines, items: &[Item], who: &Who, now_unix_ms: u64) -> Vec<u8> {
+/// The body of a request for these records of `lines`, a gap before them told first.
+pub(crate) fn request(
+    gap: Option<Gap>,
+    lines: &Lines,
+    items: &[Item],
+    who: &Who,
+    now_unix_ms: u64,
+) -> Vec<u8> {
     let observed = nanos(now_unix_ms);
     let mut records = Vec::with_capacity(items.len() + 1);
-    let is_first =
-        items.first().map(|item| item.sequence) == lines.items().first().map(|item| item.sequence);
-    if let Some(gap) = lines.gap().filter(|_| is_first) {
+    if let Some(gap) = gap {
         records.push(log(
             Severity::Warning,
             now_unix_ms,
@@ -166,18 +170,6 @@ fn said(status: u16, body: &[u8]) -> String {
         format!("the collector answered {status}: {words}")
     }
 }
-
-// It goes to logs and screens.
-fn clean(words: &str) -> String {
-    words
-        .chars()
-        .filter(|letter| !letter.is_control())
-        .take(WORDS_MAX)
-        .collect()
-}
-
-/// Characters of what a collector says that are shown.
-const WORDS_MAX: usize = 300;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -289,7 +281,7 @@ mod tests {
         let mut lines = Lines::behind(&first.end(), 4).unwrap();
         lines.push(&all[2]).unwrap();
         lines.push(&all[3]).unwrap();
-        let body = request(&lines, lines.items(), &who(), 5);
+        let body = request(lines.gap(), &lines, lines.items(), &who(), 5);
         let read: Value = serde_json::from_slice(&body).unwrap();
         let logs = &read["resourceLogs"][0];
         assert_eq!(
@@ -314,7 +306,7 @@ mod tests {
             json!({"key": "adit.sequence", "value": {"intValue": "3"}})
         );
         // The second half of a batch does not tell the gap again.
-        let half = request(&lines, &lines.items()[1..], &who(), 5);
+        let half = request(None, &lines, &lines.items()[1..], &who(), 5);
         assert!(!String::from_utf8(half).unwrap().contains("not-sent"));
     }
 

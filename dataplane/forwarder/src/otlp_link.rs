@@ -15,7 +15,7 @@ use crate::dial::{self, within};
 use crate::forward::{Deliver, Failed, Sent, Settles, Why, unix_ms};
 use crate::limits::{ANSWER_BYTES_MAX, DELIVER_LIMIT, REFUSALS_MAX};
 use crate::otlp::{self, Verdict, verdict};
-use crate::place::{Item, Lines};
+use crate::place::{Gap, Item, Lines};
 use crate::settings::Otlp;
 use crate::status::Who;
 use crate::tls;
@@ -53,7 +53,12 @@ impl OtlpLink {
         }
     }
 
-    async fn ask(&mut self, lines: &Lines, items: &[Item]) -> Result<Verdict, Failed> {
+    async fn ask(
+        &mut self,
+        gap: Option<Gap>,
+        lines: &Lines,
+        items: &[Item],
+    ) -> Result<Verdict, Failed> {
         let fields = tls::headers(self.to.headers_file.as_deref())
             .map_err(|why| Failed::new(Why::Files, why))?;
         // A connection that was closed while nobody used it is not a failure.
@@ -72,7 +77,7 @@ impl OtlpLink {
         for (name, value) in fields {
             request = request.header(name, value);
         }
-        let body = otlp::request(lines, items, &self.who, unix_ms());
+        let body = otlp::request(gap, lines, items, &self.who, unix_ms());
         let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Failed::new(Why::Files, error.to_string()))?;
@@ -128,13 +133,18 @@ impl Deliver for OtlpLink {
         };
         let mut taken = 0;
         let mut refusals = 0;
+        let mut gap = lines.gap();
         let mut parts = vec![lines.items()];
         while let Some(items) = parts.pop() {
-            match self.ask(lines, items).await? {
+            match self.ask(gap, lines, items).await? {
                 Verdict::Taken { rejected, words } => {
                     taken += items.len();
                     refusals = 0;
-                    sent.rejected += rejected;
+                    // Told with what was taken first.
+                    gap = None;
+                    // More than it was given it cannot have refused.
+                    let given = u64::try_from(items.len()).unwrap_or(u64::MAX);
+                    sent.rejected = sent.rejected.saturating_add(rejected.min(given));
                     if rejected > 0 {
                         sent.words = words;
                     }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use rustls_pki_types::ServerName;
 use serde::Deserialize;
 
 use crate::tls::{self, TlsFiles};
@@ -131,6 +132,14 @@ impl Sink {
             add(
                 "app_name",
                 format!("has to be 1 to {APP_NAME_BYTES_MAX} printable characters without blanks"),
+            );
+        }
+        if let Some(name) = &raw.server_name
+            && ServerName::try_from(name.as_str()).is_err()
+        {
+            add(
+                "server_name",
+                "is neither a DNS name nor an address".to_owned(),
             );
         }
         match (at, number) {
@@ -358,6 +367,11 @@ mod tests {
             key(syslog(|raw| raw.app_name = Some("a b".to_owned()))),
             "app_name"
         );
+        for name in ["logs example", "", "logs.example:6514"] {
+            let named = syslog(|raw| raw.server_name = Some(name.to_owned()));
+            assert_eq!(key(named), "server_name", "{name}");
+        }
+        assert!(syslog(|raw| raw.server_name = Some("10.0.0.1".to_owned())).is_ok());
         let name = |length| syslog(|raw| raw.app_name = Some("a".repeat(length)));
         assert!(name(48).is_ok() && name(49).is_err() && name(0).is_err());
         assert!(syslog(|raw| raw.server = Some("[::1]:6514".to_owned())).is_ok());

@@ -117,6 +117,12 @@ impl Status {
         facts.trouble = None;
     }
 
+    /// Nothing is left to send, and nothing is wrong.
+    pub(crate) fn well(&self) {
+        self.facts.lock().trouble = None;
+        self.taken();
+    }
+
     /// The sink has some for certain.
     pub(crate) fn taken(&self) {
         let mut told = self.told.lock();
@@ -129,6 +135,7 @@ impl Status {
         if records == 0 {
             return;
         }
+        let words = clean(words);
         metrics::rejected(self.sink, records);
         let mut told = self.told.lock();
         told.rejected = told.rejected.saturating_add(records);
@@ -157,8 +164,9 @@ impl Status {
         facts.lag_seconds = age.as_secs();
     }
 
-    pub(crate) fn failed(&self, why: &'static str, words: String, now: Instant) {
+    pub(crate) fn failed(&self, why: &'static str, words: &str, now: Instant) {
         metrics::failed(self.sink, why);
+        let words = clean(words);
         let mut facts = self.facts.lock();
         let mut told = self.told.lock();
         told.tries = told.tries.saturating_add(1);
@@ -185,6 +193,18 @@ impl Status {
     }
 }
 
+/// Words of the other side as they go to logs, screens and stores: a certificate alone may have a thousand names.
+pub(crate) fn clean(words: &str) -> String {
+    words
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .take(WORDS_MAX)
+        .collect()
+}
+
+/// Characters of what the other side says that are shown.
+const WORDS_MAX: usize = 300;
+
 fn is_due(last: Option<Instant>, now: Instant, apart: Duration) -> bool {
     last.is_none_or(|last| now.saturating_duration_since(last) >= apart)
 }
@@ -200,7 +220,7 @@ mod tests {
         let status = Status::of("otlp", "c".to_owned());
         let begin = Instant::now();
         let second = Duration::from_secs(1);
-        let failed = |after| status.failed("dial", "nobody".to_owned(), begin + after);
+        let failed = |after| status.failed("dial", "nobody", begin + after);
         let count = |word| {
             log.lines()
                 .iter()
@@ -222,6 +242,18 @@ mod tests {
         assert_eq!(log.lines().len(), 3, "an end that follows no beginning");
         failed(TELL_AGAIN + TELL_APART);
         assert_eq!(count("not taken"), 3);
+    }
+
+    #[test]
+    fn words_of_the_other_side_are_told_without_orders_and_as_far_as_there_is_room() {
+        let status = Status::of("syslog", "s".to_owned());
+        let names = "a.example, ".repeat(1000);
+        status.failed("tls", &format!("\u{1b}[2Jbad: {names}"), Instant::now());
+        let trouble = status.facts().trouble.unwrap();
+        assert!(trouble.starts_with("[2Jbad: a.example"), "{trouble}");
+        assert_eq!(trouble.chars().count(), WORDS_MAX);
+        status.well();
+        assert_eq!(status.facts().trouble, None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use adit_audit::Level;
 use adit_mux::Budget;
 use adit_recorder::Audit;
 use adit_runtime::admin::Doors;
@@ -41,7 +42,8 @@ pub struct Gateway {
     housekeeping: Handle,
     threads: Vec<JoinHandle<std::io::Result<()>>>,
     addresses: Addresses,
-    audit: Arc<Audit>,
+    // None at level off, for which no folder is needed either.
+    audit: Option<Arc<Audit>>,
     // Last: it writes what the others had to say.
     _logging: logging::Logging,
 }
@@ -111,13 +113,13 @@ impl Gateway {
             admin: admin.address(),
         };
 
-        let audit = Audit::start(
-            settings.audit,
-            name_of(&settings.tls, &settings.name),
-            count,
-        )
-        .map(Arc::new)
-        .map_err(|error| StartError(error.to_string()))?;
+        let audit = (settings.audit.keeping.level > Level::Off)
+            .then(|| {
+                let name = name_of(&settings.tls, &settings.name);
+                Audit::start(settings.audit, name, count).map(Arc::new)
+            })
+            .transpose()
+            .map_err(|error| StartError(error.to_string()))?;
 
         let control = settings
             .control
@@ -151,7 +153,7 @@ impl Gateway {
             keys_version: AtomicU64::new(0),
             directory: Directory::default(),
             traces: Traces::new(mailboxes.len()),
-            records: Records::new(Some(audit.sink())),
+            records: Records::new(audit.as_ref().map(|audit| audit.sink())),
             mailboxes,
             connections: AtomicUsize::new(0),
             drain: Drain::new(),
@@ -166,7 +168,7 @@ impl Gateway {
             Housekeeping::start("housekeeping").map_err(|error| StartError(error.to_string()))?;
         let status = Arc::new(Status {
             shared: Arc::clone(&shared),
-            audit: Arc::clone(&audit),
+            audit: audit.clone(),
             doors: json!({
                 "tunnel": addresses.tunnel.to_string(),
                 "http": addresses.http.map(|a| a.to_string()),
@@ -273,7 +275,9 @@ impl Gateway {
                 Err(_panic) => code = ExitCode::FAILURE,
             }
         }
-        self.audit.stop();
+        if let Some(audit) = &self.audit {
+            audit.stop();
+        }
         tracing::info!("gateway down");
         self.housekeeping.shutdown();
         code

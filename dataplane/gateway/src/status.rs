@@ -12,7 +12,7 @@ use crate::shard::Shared;
 
 pub(crate) struct Status {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) audit: Arc<Audit>,
+    pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) doors: Value,
     pub(crate) since_unix: u64,
 }
@@ -47,8 +47,8 @@ impl Node for Status {
                 "open": entry.is_open(),
                 "age_s": clock::unix_now().saturating_sub(entry.since_unix),
             })).collect::<Vec<_>>(),
-            "audit": self.audit.facts(),
-            "audit_sinks": self.audit.sinks(),
+            "audit": self.audit.as_ref().map(|audit| audit.facts()),
+            "audit_sinks": self.audit.as_ref().map(|audit| audit.sinks()),
             "control": self.shared.control.as_ref().map(|control| control.status()),
             "failures": self.shared.journal.entries(),
         })

@@ -380,7 +380,7 @@ fn beyond_its_horizon_an_agent_refuses_every_request_until_it_hears_its_control_
         let heard = |folder: &Path, ago: u64| {
             let control = enrolled(folder, AGENT, horizon).unwrap().control;
             let heard = clock::unix_now() - ago;
-            fs::write(folder.join("agent/identity/contact"), heard.to_string()).unwrap();
+            fs::write(folder.join("agent/identity/contact"), format!("{heard}\n")).unwrap();
             control
         };
         let backend = Backend::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");

@@ -17,6 +17,7 @@ struct Spooled {
     removed: usize,
     kept: Option<Place>,
     keeps: usize,
+    is_full: bool,
 }
 
 impl Source for Spool {
@@ -52,6 +53,9 @@ impl Source for Spool {
 
     async fn keep(&mut self, place: &Place) -> Result<(), Trouble> {
         let mut spooled = self.0.lock();
+        if spooled.is_full {
+            return Err(Trouble::Unreadable("no space left".to_owned()));
+        }
         spooled.kept = Some(*place);
         spooled.keeps += 1;
         Ok(())
@@ -227,6 +231,41 @@ async fn without_acknowledgement_lines_count_when_the_connection_lived_on_for_se
     sleep(Duration::from_secs(1)).await;
     assert_eq!(world.taken(), [1, 2, 3, 4, 5, 4, 5]);
     assert_eq!(world.status.facts().delivered, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_settle_on_no_connection_that_ended_while_the_disk_was_full() {
+    let world = World::with(3, Settles::Later);
+    sleep(SETTLE + Duration::from_secs(1)).await;
+    assert_eq!(world.status.facts().delivered, 3);
+    // What counts as delivered cannot be written down from now on, and it is tried more and more seldom.
+    world.spool.0.lock().lines = chain(5, 0);
+    sleep(Spool::LOOK_EVERY).await;
+    world.spool.0.lock().is_full = true;
+    world.spool.0.lock().kept = None;
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(world.taken(), up_to(5));
+    sleep(Duration::from_secs(5)).await;
+    world.sink.0.lock().has_ended.notify_one();
+    sleep(SETTLE * 4).await;
+    assert!(world.taken().len() > 5, "they were sent again");
+    world.spool.0.lock().is_full = false;
+    sleep(RETRY_CAP * 2).await;
+    let facts = world.status.facts();
+    assert_eq!((facts.delivered, facts.trouble), (5, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_with_reading_is_over_when_it_is_also_where_there_is_nothing_to_send() {
+    let world = World::with(3, Settles::Now);
+    world.spool.0.lock().is_full = true;
+    sleep(Duration::from_secs(5)).await;
+    let trouble = world.status.facts().trouble;
+    assert_eq!(trouble.as_deref(), Some("no space left"));
+    world.spool.0.lock().is_full = false;
+    sleep(RETRY_CAP * 2).await;
+    assert_eq!(world.status.facts().trouble, None);
+    assert_eq!(world.taken(), up_to(3));
 }
 
 #[tokio::test(start_paused = true)]

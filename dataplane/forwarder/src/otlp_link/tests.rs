@@ -17,6 +17,7 @@ use crate::test_world::{chain, next_body, who};
 struct Collector {
     link: OtlpLink,
     taken: Arc<Mutex<Vec<u64>>>,
+    gaps: Arc<Mutex<Vec<u64>>>,
     requests: Arc<Mutex<usize>>,
 }
 
@@ -37,6 +38,8 @@ impl Collector {
         let taken: Arc<Mutex<Vec<u64>>> = Arc::default();
         let requests: Arc<Mutex<usize>> = Arc::default();
         let (all, count) = (Arc::clone(&taken), Arc::clone(&requests));
+        let gaps: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let lacking = Arc::clone(&gaps);
         tokio::spawn(async move {
             loop {
                 let (mut socket, _) = listener.accept().await.unwrap();
@@ -44,19 +47,21 @@ impl Collector {
                 while let Some(body) = next_body(&mut socket, &mut pending).await {
                     let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
                     let records = read["resourceLogs"][0]["scopeLogs"][0]["logRecords"].clone();
-                    let numbers: Vec<u64> = records
-                        .as_array()
-                        .unwrap()
-                        .iter()
-                        .map(|record| {
-                            let number = &record["attributes"][2]["value"]["intValue"];
-                            number.as_str().unwrap().parse().unwrap()
-                        })
-                        .collect();
+                    // Of records the number, of a gap how many it lacks.
+                    let (mut numbers, mut gaps): (Vec<u64>, Vec<u64>) = Default::default();
+                    for record in records.as_array().unwrap() {
+                        let last = &record["attributes"][2];
+                        let number = last["value"]["intValue"].as_str().unwrap();
+                        match last["key"].as_str().unwrap() {
+                            "adit.sequence" => numbers.push(number.parse().unwrap()),
+                            _ => gaps.push(number.parse().unwrap()),
+                        }
+                    }
                     *count.lock() += 1;
                     let answer = judge(&numbers);
                     if answer.starts_with(b"HTTP/1.1 2") {
                         all.lock().extend(numbers);
+                        lacking.lock().extend(gaps);
                     }
                     if socket.write_all(&answer).await.is_err() {
                         break;
@@ -74,6 +79,7 @@ impl Collector {
         Self {
             link: OtlpLink::new(to, Arc::new(who())),
             taken,
+            gaps,
             requests,
         }
     }
@@ -122,6 +128,34 @@ async fn a_record_that_is_refused_for_good_is_passed_over_and_all_others_come_in
         let expected: Vec<u64> = (1..=200).filter(|number| *number != poison).collect();
         assert_eq!(*collector.taken.lock(), expected);
     }
+}
+
+#[tokio::test]
+async fn a_gap_is_told_once_with_the_first_records_that_are_taken() {
+    for poison in [6, 77, 0] {
+        let judge = move |numbers: &[u64]| {
+            if numbers.contains(&poison) {
+                answer("400 Bad", r#"{"message":"not this one"}"#)
+            } else {
+                answer("200 OK", "")
+            }
+        };
+        let mut collector = Collector::with(Box::new(judge)).await;
+        let mut lines = Lines::behind(&Place::START, 200).unwrap();
+        for line in &chain(200, 0)[5..] {
+            lines.push(line).unwrap();
+        }
+        collector.link.send(&lines).await.unwrap();
+        assert_eq!(*collector.gaps.lock(), [5], "{poison} is refused");
+    }
+}
+
+#[tokio::test]
+async fn no_more_are_refused_than_were_sent_whatever_the_collector_says() {
+    let much = r#"{"partialSuccess":{"rejectedLogRecords":"18446744073709551615"}}"#;
+    let mut collector = Collector::with(Box::new(|_| answer("200 OK", much))).await;
+    let sent = collector.link.send(&batch(5)).await.unwrap();
+    assert_eq!(sent.rejected, 5);
 }
 
 #[tokio::test]
