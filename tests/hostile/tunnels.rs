@@ -2,7 +2,8 @@
 //! its other tunnels do not.
 
 use std::io;
-use std::time::Duration;
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
 
 use adit_proto::connect::Protocol;
 use adit_tests::tunnel::{Disguise, Frame, Peer, asking, header, wire};
@@ -233,6 +234,11 @@ fn m02_one_byte_more_than_granted_costs_its_stream_and_not_the_tunnel() {
     stage.unharmed("m02");
 }
 
+// Its close is a reset, as that of a process which has ended with something unread.
+fn break_off(stream: &TcpStream) {
+    rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO)).unwrap();
+}
+
 #[test]
 fn applications_that_leave_while_an_agent_says_nothing_leave_nothing_behind() {
     let stage = Stage::new();
@@ -255,22 +261,37 @@ fn applications_that_leave_while_an_agent_says_nothing_leave_nothing_behind() {
         peer.frame_where(|frame| frame.stream == stream && frame.flags & wire::RST != 0)
             .unwrap();
     };
+    let socks = || socks::ask_jwt(stage.world.socks(), &token, "", "quiet.virtual", 1).unwrap();
     let waiting = connect();
     let stream = asked(&mut peer);
+    break_off(waiting.stream());
     drop(waiting);
     reset(&mut peer, stream);
-    let waiting = socks::ask_jwt(stage.world.socks(), &token, "", "quiet.virtual", 1).unwrap();
+    let waiting = socks();
     let stream = asked(&mut peer);
+    break_off(&waiting);
     drop(waiting);
     reset(&mut peer, stream);
-    // One that it cuts is not told that the tunnel was lost.
+    // One that has only ended its direction waits for HALF_CLOSED_LIMIT, 30 s, and no longer.
+    let waiting = socks();
+    let stream = asked(&mut peer);
+    waiting.shutdown(Shutdown::Write).unwrap();
+    let begin = Instant::now();
+    peer.patience(Duration::from_secs(60)).unwrap();
+    reset(&mut peer, stream);
+    assert!(
+        begin.elapsed() >= Duration::from_secs(29),
+        "{:?}",
+        begin.elapsed()
+    );
+    // One that the agent cuts is not told that the tunnel was lost.
     let mut cut = connect();
     let stream = asked(&mut peer);
     peer.bare(wire::WINDOW, wire::RST, stream, 0).unwrap();
     let response = cut.response_to("CONNECT").unwrap();
     assert_eq!(
         (response.status, response.refusal()),
-        (502, "backend-reset")
+        (503, "agent-overloaded")
     );
 }
 

@@ -122,7 +122,12 @@ fn make_due(fleet: &Fleet, serial: &str) {
 #[test]
 fn r01_an_agent_killed_before_any_step_of_a_renewal_starts_with_the_old_identity_or_the_new_one() {
     let mut fleet = Fleet::of(
-        Plane::ready("cp-1", &Memory::Embedded, ""),
+        // A node with four certificates that count gets the next one after a 24th of a life.
+        Plane::ready(
+            "cp-1",
+            &Memory::Embedded,
+            "[nodes]\ncertificate_life = \"48s\"\n",
+        ),
         &["a-1"],
         |_| (),
     );

@@ -1,5 +1,6 @@
 //! Rules: put in force, on trial, back; pushed to nodes, and how far they have come.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 
 use adit_manifest::{PublicKey, Signers, verify};
@@ -198,7 +199,7 @@ fn what_was_written_is_told_also_when_the_server_is_lost_while_its_way_is_follow
             line = member.subscribe(&plane).unwrap();
             while line.push().version() != 2 {}
         }
-        let child = adit(&plane, &root)
+        let mut child = adit(&plane, &root)
             .args(["rules"])
             .args(args)
             .args(["--subaccount", "acme", "--yes", "--wait=60"])
@@ -208,15 +209,22 @@ fn what_was_written_is_told_also_when_the_server_is_lost_while_its_way_is_follow
             .unwrap();
         let version = if number == 1 { 1 } else { 3 };
         while line.push().version() != version {}
+        // The agent may hear of it before whoever made it does.
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut told = String::new();
+        while !told.contains(&format!("version {version}: 0 of 1 agent")) {
+            assert!(said.read_line(&mut told).unwrap() > 0, "{told}");
+        }
         plane.process().kill();
         let output = child.wait_with_output().unwrap();
+        said.read_to_string(&mut told).unwrap();
+        let follows = told;
         let told = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(
             told.contains(&format!("acme/: version {version}")),
             "{output:?}"
         );
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(told.contains("the change is made"), "{output:?}");
+        assert!(follows.contains("the change is made"), "{follows}");
     }
 }

@@ -232,7 +232,8 @@ mod tests {
         });
         let text = told(&status);
         let last = text.lines().last().unwrap();
-        let cells: Vec<&str> = last.split("  ").filter(|cell| !cell.is_empty()).collect();
+        let cells = last.split("  ").map(str::trim);
+        let cells: Vec<&str> = cells.filter(|cell| !cell.is_empty()).collect();
         assert_eq!(
             cells,
             [

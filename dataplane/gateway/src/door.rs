@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use adit_transport::link::OpenRefused;
 use adit_transport::{Piece, Stream, StreamError, Watched, Wire};
 
 use crate::directory::{Busy, Entry};
+use crate::limits::HALF_CLOSED_LIMIT;
 use crate::shard::Shard;
 use crate::trace::Steps;
 
@@ -166,8 +168,14 @@ pub(crate) async fn converse(
         let verdict = adit_runtime::timer::timeout(limit, verdict).await;
         verdict.unwrap_or(Err(Refusal::BackendTimeout))
     };
-    // An agent that says nothing must not hold what its applications have left: places here are for all.
-    let verdict = match either(verdict, wire.gone()).await {
+    // An agent that says nothing must not hold what its applications have left: places here are for all. One that has
+    // only ended its direction may wait for what comes back.
+    let left = async {
+        if wire.gone().await.kind() == io::ErrorKind::ConnectionAborted {
+            adit_runtime::timer::sleep(HALF_CLOSED_LIMIT).await;
+        }
+    };
+    let verdict = match either(verdict, left).await {
         Either::Left(verdict) => verdict,
         Either::Right(_gone) => {
             opened.stream.reset();
