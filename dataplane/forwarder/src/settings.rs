@@ -411,5 +411,17 @@ mod tests {
             };
             assert_eq!(Sink::otlp(raw).unwrap_err().remove(0).key, "url", "{url}");
         }
+        for (url, is_told) in [
+            ("http://127.0.0.1:4318", true),
+            ("https://c.example", false),
+        ] {
+            let raw = RawOtlp {
+                url: Some(url.to_owned()),
+                ca_file: Some(PathBuf::from("ca.pem")),
+                ..RawOtlp::default()
+            };
+            let told = Sink::otlp(raw).map_err(|mut problems| problems.remove(0).key);
+            assert_eq!(told.err(), is_told.then_some("ca_file"), "{url}");
+        }
     }
 }

@@ -6,25 +6,24 @@ use anyhow::{Context as _, Result};
 
 use crate::adit;
 use crate::bench::Bench;
-use crate::client::ask::{Asking, Pace};
+use crate::client::ask::Pace;
 use crate::figure;
-use crate::measure::{self, Measured};
-use crate::procfs::Cpu;
+use crate::measure::Measured;
 use crate::scenario::throughput;
 use crate::subject::Subject;
 
-pub(super) fn run(bench: &Bench) -> Result<Measured> {
+pub(super) fn run(bench: &mut Bench) -> Result<Measured> {
     let rounds = if bench.quick { 2 } else { ROUNDS };
     let mut subjects = Vec::new();
     for level in LEVELS {
         let subject = bench.fresh(adit::NAME, |setting| setting.audit = Some(level))?;
         subjects.push((level, subject, Vec::new()));
     }
-    for _ in 0..rounds {
-        for (_, subject, rows) in &mut subjects {
-            rows.push(once(bench, subject)?);
-        }
-    }
+    let before = bench.time;
+    bench.time = before.max(TIME);
+    let asked = in_turns(bench, &mut subjects, rounds);
+    bench.time = before;
+    asked?;
     let mut measured = Measured::default();
     for (level, subject, rows) in &subjects {
         let median = |pick: Pick| {
@@ -35,6 +34,9 @@ pub(super) fn run(bench: &Bench) -> Result<Measured> {
         measured.set(&format!("{level}_per_s"), median(|row| row.per_s));
         let failed: f64 = rows.iter().map(|row| row.failed).sum();
         measured.set(&format!("failed_{level}"), failed);
+        for note in rows.iter().filter_map(|row| row.note.as_ref()) {
+            measured.note(&format!("{level}: {note}"));
+        }
         let nodes = subject.nodes.as_ref().context("nodes of adit")?;
         let of = |name: &str| nodes.metric("agent", name);
         measured.set(
@@ -66,31 +68,39 @@ pub(super) fn run(bench: &Bench) -> Result<Measured> {
     Ok(measured)
 }
 
+fn in_turns(
+    bench: &Bench,
+    subjects: &mut [(&'static str, Subject, Vec<Row>)],
+    rounds: u32,
+) -> Result<()> {
+    for _ in 0..rounds {
+        for (_, subject, rows) in &mut *subjects {
+            rows.push(once(bench, subject)?);
+        }
+    }
+    Ok(())
+}
+
 /// What one measurement came to.
 struct Row {
     all_us: f64,
     agent_us: f64,
     per_s: f64,
     failed: f64,
+    note: Option<String>,
 }
 
 fn once(bench: &Bench, subject: &mut Subject) -> Result<Row> {
     subject.must_run()?;
-    let asking = Asking::kilobyte(&subject.route, CONNECTIONS, Pace::Closed);
-    let load = measure::asking(bench, asking)?;
-    let before = Cpu::of(&subject.pids_of("agent"));
-    let window = measure::watch(bench, subject, &load, bench.warm(), bench.time.max(TIME))?;
-    let counted = load.gauge().counts();
-    let agent = Cpu::of(&subject.pids_of("agent")).all_since(&before);
-    let mut measured = Measured::default();
-    throughput::of_requests(&window, &mut measured);
-    throughput::finish(load, &mut measured)?;
+    let measured = throughput::asked(bench, subject, CONNECTIONS, Pace::Closed)?;
     let figure = |name: &str| measured.figures.get(name).copied().unwrap_or_default();
+    let per_s = figure("per_s");
     Ok(Row {
         all_us: figure("cpu_us"),
-        agent_us: figure::micros(agent) / figure::float(counted.done.max(1)),
-        per_s: figure("per_s"),
+        agent_us: figure("agent_cpus") * 1e6 / per_s,
+        per_s,
         failed: figure("failed"),
+        note: measured.note,
     })
 }
 

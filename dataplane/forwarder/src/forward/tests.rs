@@ -221,8 +221,9 @@ async fn without_acknowledgement_lines_count_when_the_connection_lived_on_for_se
     assert_eq!(world.status.facts().delivered, 3);
     // A server that closes when it has nothing to do loses nothing.
     world.sink.0.lock().has_ended.notify_one();
-    sleep(Duration::from_secs(1)).await;
+    sleep(Duration::from_millis(1)).await;
     assert_eq!(world.status.facts().trouble, None);
+    sleep(Duration::from_secs(1)).await;
     world.spool.0.lock().lines = chain(5, 0);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(world.taken(), up_to(5));
@@ -322,6 +323,16 @@ async fn another_chain_is_sent_from_its_beginning() {
     sleep(Duration::from_secs(4)).await;
     assert_eq!(world.taken()[13..], up_to(20));
     // Shorter again where it was broken before: what is there goes out, nobody waits for more.
+    // What is gone of another one is a gap, whatever numbers were counted before.
+    world.sink.0.lock().is_down = true;
+    world.spool.0.lock().lines = chain(30, 6);
+    sleep(Duration::from_secs(60)).await;
+    world.spool.0.lock().removed = 4;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.status.facts().gap_records, 4);
+    world.sink.0.lock().is_down = false;
+    world.spool.0.lock().removed = 0;
+    sleep(Duration::from_secs(60)).await;
     for (count, filler) in [(10, 8), (15, 8), (20, 8), (7, 9)] {
         let before = world.taken().len();
         world.spool.0.lock().lines = chain(count, filler);

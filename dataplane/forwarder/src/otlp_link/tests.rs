@@ -104,6 +104,16 @@ async fn records_that_are_answered_are_delivered_and_one_connection_serves() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_closed_while_nobody_used_it_is_no_failure() {
+    let closing = |_: &[u64]| answer("200 OK\r\nconnection: close", "{}");
+    let mut collector = Collector::with(Box::new(closing)).await;
+    for _ in 0..3 {
+        collector.link.send(&batch(5)).await.unwrap();
+    }
+    assert_eq!(collector.taken.lock().len(), 15);
+}
+
+#[tokio::test]
 async fn a_collector_that_is_full_is_told_of_with_its_wish() {
     let busy = |_: &[u64]| answer("503 Busy\r\nretry-after: 7", r#"{"message":"full"}"#);
     let mut collector = Collector::with(Box::new(busy)).await;
