@@ -4,7 +4,7 @@
 //! request itself at a gateway, is written here by hand, ten times as fast. Who records may write a body where a request is judged, and chain it later elsewhere.
 use crate::gateway::{Request, RequestOutcome};
 use crate::record::{Decision, Outcome, Record};
-use crate::text::{Text, every};
+use crate::text::Text;
 
 /// Appends the body of a line: the members of `record` and the brace that closes them. No line feed is in it.
 pub fn write_body(record: &Record<'_>, out: &mut Vec<u8>) {
@@ -132,9 +132,10 @@ fn write_number_or_null(number: Option<u64>, out: &mut Vec<u8>) {
 
 fn write_text(text: &Text<'_>, out: &mut Vec<u8>) {
     let bytes = text.as_str().as_bytes();
-    if every(bytes, |byte| {
-        (byte >= b' ') & (byte != b'"') & (byte != b'\\')
-    }) {
+    let is_plain = bytes.iter().fold(true, |plain, byte| {
+        plain & (*byte >= b' ') & (*byte != b'"') & (*byte != b'\\')
+    });
+    if is_plain {
         out.push(b'"');
         out.extend_from_slice(bytes);
         out.push(b'"');
