@@ -4,13 +4,12 @@
 //! stands in a lane are bodies of lines, a line feed behind each.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use adit_audit::{Record, write_body};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::limits::{GATHER_BYTES, LANES_MAX};
+use crate::limits::LANES_MAX;
 
 /// All lanes of a recorder.
 pub(crate) struct Lanes {
@@ -22,8 +21,6 @@ pub(crate) struct Lanes {
     lost: AtomicU64,
     // The last try to write has failed.
     is_stuck: AtomicBool,
-    // Who is woken when a lane has much.
-    writer: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// A lane on cache lines of its own.
@@ -71,22 +68,15 @@ impl Lanes {
             queued: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             is_stuck: AtomicBool::new(false),
-            writer: OnceLock::new(),
         }
-    }
-
-    /// `wake` is called from now on when a lane has come to [`GATHER_BYTES`].
-    pub(crate) fn wake_by(&self, wake: impl Fn() + Send + Sync + 'static) {
-        // A second one would be a second writer, which there is not.
-        let _ = self.writer.set(Box::new(wake));
     }
 
     /// Queues a record. `false` when there is no room: it is counted as lost.
     pub(crate) fn put(&self, record: &Record<'_>) -> bool {
-        let Some(mut guard) = self.mine() else {
+        let Some(mut lane) = self.mine() else {
             return false;
         };
-        let lane = &mut *guard;
+        let lane = &mut *lane;
         let start = lane.bodies.len();
         write_body(record, &mut lane.bodies);
         lane.bodies.push(b'\n');
@@ -100,14 +90,6 @@ impl Lanes {
                 since_unix_ms: record.unix_ms(),
             });
             return false;
-        }
-        let end = lane.bodies.len();
-        drop(guard);
-        if start < GATHER_BYTES
-            && end >= GATHER_BYTES
-            && let Some(wake) = self.writer.get()
-        {
-            wake();
         }
         true
     }
@@ -192,8 +174,6 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use adit_audit::Gap;
 
     use super::*;
@@ -235,31 +215,6 @@ mod tests {
         lanes.written(2 * size);
         assert!(lanes.put(&gap(6)));
         assert_eq!(taken(&lanes).1.count, 1);
-    }
-
-    #[test]
-    fn the_writer_is_woken_once_when_a_lane_comes_to_so_many_bytes() {
-        let lanes = Lanes::new(1, 1 << 20);
-        let woken = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&woken);
-        lanes.wake_by(move || {
-            counted.fetch_add(1, Ordering::Relaxed);
-        });
-        let (mut before, mut all) = (0, 0);
-        while all < GATHER_BYTES {
-            assert_eq!(woken.load(Ordering::Relaxed), 0, "with {before} bytes");
-            before = all;
-            assert!(lanes.put(&gap(1)));
-            all = lanes.lanes[0].0.lock().bodies.len();
-        }
-        assert!(before < GATHER_BYTES);
-        assert_eq!(woken.load(Ordering::Relaxed), 1);
-        assert!(lanes.put(&gap(1)));
-        assert_eq!(
-            woken.load(Ordering::Relaxed),
-            1,
-            "a second time for the same"
-        );
     }
 
     #[test]

@@ -8,11 +8,7 @@ use std::time::Duration;
 /// once, and once more as lines' bodies.
 pub(crate) const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes of a lane with which its thread wakes the one that writes, which chains them and leaves the writing for later.
-/// Default 128 KiB: some 400 records, chained while they are in the processor's second cache.
-pub(crate) const GATHER_BYTES: usize = 128 * 1024;
-
-/// How often the queue is written, so how long a record may wait in memory before it is written and synced. Default
+/// How often the queue is looked at, so how long a record may wait in memory before it is written and synced. Default
 /// 100 ms: ten wake-ups a second cost nothing, and a crash of the machine loses no more.
 pub(crate) const BATCH_EVERY: Duration = Duration::from_millis(100);
 

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use adit_audit::{Level, Record, Sink, Traffic, Unrecorded, Wanted};
 use parking_lot::Mutex;
@@ -86,21 +85,13 @@ impl Recorder {
         .map_err(failed)?;
         let facts = writer.facts();
         let is_ending = Arc::new(AtomicBool::new(false));
-        let (asked, woken) = (Arc::clone(&is_ending), Arc::clone(&lanes));
+        let asked = Arc::clone(&is_ending);
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || {
-                let this = std::thread::current();
-                woken.wake_by(move || this.unpark());
-                let mut due = Instant::now();
                 while !asked.load(Ordering::Acquire) {
-                    if Instant::now() < due {
-                        writer.gather(unix_ms());
-                    } else {
-                        writer.tick(unix_ms());
-                        due = Instant::now() + BATCH_EVERY;
-                    }
-                    std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
+                    writer.tick(unix_ms());
+                    std::thread::park_timeout(BATCH_EVERY);
                 }
                 let left = writer.finish(unix_ms());
                 if left > 0 {
@@ -215,7 +206,7 @@ impl fmt::Debug for Recorder {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use adit_audit::{Gap, History, Summary, segment};
 

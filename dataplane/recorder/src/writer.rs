@@ -100,8 +100,6 @@ struct Batch {
     // How much of the queue they are.
     queued: u64,
     is_signed: bool,
-    // Nothing comes to it any more.
-    is_whole: bool,
     then: Then,
 }
 
@@ -221,18 +219,6 @@ impl<S: Storage> Writer<S> {
     pub(crate) fn tick(&mut self, now_ms: u64) {
         self.removals
             .retain(|number| self.storage.remove(*number).is_err());
-        self.work(now_ms, true);
-        self.counters.lost.absolute(self.lanes.lost());
-        self.counters.queue.set(as_gauge(self.lanes.queued()));
-    }
-
-    /// Chains what is queued, while it is in the processor's caches. It is written when a batch of it is full, and
-    /// otherwise with the next [`tick`](Self::tick).
-    pub(crate) fn gather(&mut self, now_ms: u64) {
-        self.work(now_ms, false);
-    }
-
-    fn work(&mut self, now_ms: u64, is_due: bool) {
         let waits = self
             .trouble
             .as_ref()
@@ -240,8 +226,10 @@ impl<S: Storage> Writer<S> {
         if !waits {
             let lost = self.lanes.take(|bodies| self.pending.push_back(bodies));
             self.lost = self.lost.and(lost);
-            self.write_all(now_ms, is_due);
+            self.write_all(now_ms);
         }
+        self.counters.lost.absolute(self.lanes.lost());
+        self.counters.queue.set(as_gauge(self.lanes.queued()));
     }
 
     /// Writes what is queued and the record of the stop, signed; records that cannot be written now are lost, and how
@@ -252,13 +240,19 @@ impl<S: Storage> Writer<S> {
         if self.trouble.is_none() {
             self.own(&Record::Stopped(Stopped { unix_ms: now_ms }));
             self.is_ending = true;
-            self.write_all(now_ms, true);
+            self.write_all(now_ms);
         }
         self.lanes.queued()
     }
 
-    fn write_all(&mut self, now_ms: u64, is_due: bool) {
-        while self.batch.is_whole || self.fill(now_ms, is_due) {
+    fn write_all(&mut self, now_ms: u64) {
+        loop {
+            if self.batch.is_empty() {
+                self.fill(now_ms);
+            }
+            if self.batch.is_empty() {
+                return;
+            }
             if let Err(error) = self.commit(now_ms) {
                 self.stuck(&error, now_ms);
                 return;
@@ -267,25 +261,25 @@ impl<S: Storage> Writer<S> {
         }
     }
 
-    // Puts the next batch together, as far as there is something for it. Whether it is whole: full, or due.
-    fn fill(&mut self, now_ms: u64, is_due: bool) -> bool {
+    // Puts the next batch together.
+    fn fill(&mut self, now_ms: u64) {
+        let mut chain = self.chain;
         let mut batch = std::mem::take(&mut self.batch);
-        let mut chain = batch.chain.unwrap_or(self.chain);
-        if batch.is_empty() {
-            let age = now_ms.saturating_sub(self.segment.began_ms);
-            let is_full = self.segment.bytes >= self.keeping.segment_bytes
-                || (self.segment.bytes > 0 && age >= self.keeping.segment_ms);
-            if is_full {
-                if self.unsigned > 0 {
-                    self.sign(&mut chain, &mut batch, now_ms);
-                }
-                batch.then = Then::Close;
-                return self.filled(batch, chain, true);
+        let age = now_ms.saturating_sub(self.segment.began_ms);
+        let is_full = self.segment.bytes >= self.keeping.segment_bytes
+            || (self.segment.bytes > 0 && age >= self.keeping.segment_ms);
+        if is_full {
+            if self.unsigned > 0 {
+                self.sign(&mut chain, &mut batch, now_ms);
             }
-            if let Some(removed) = self.oldest_to_remove(now_ms) {
-                batch.then = Then::Remove(removed.segment);
-                batch.append(&mut chain, &Record::SegmentRemoved(removed));
-            }
+            batch.then = Then::Close;
+            batch.chain = Some(chain);
+            self.batch = batch;
+            return;
+        }
+        if let Some(removed) = self.oldest_to_remove(now_ms) {
+            batch.then = Then::Remove(removed.segment);
+            batch.append(&mut chain, &Record::SegmentRemoved(removed));
         }
         let left = self.keeping.segment_bytes - self.segment.bytes;
         let most = usize::try_from(left).map_or(BATCH_BYTES_MAX, |left| left.min(BATCH_BYTES_MAX));
@@ -303,9 +297,6 @@ impl<S: Storage> Writer<S> {
             batch.records += 1;
             batch.queued += bytes(length) + 1;
             self.at += length + 1;
-        }
-        if !is_due && batch.lines.len() < most {
-            return self.filled(batch, chain, false);
         }
         let is_drained = self.pending.is_empty();
         if is_drained && self.lost.count > 0 {
@@ -328,15 +319,8 @@ impl<S: Storage> Writer<S> {
         {
             self.sign(&mut chain, &mut batch, now_ms);
         }
-        let is_whole = !batch.is_empty();
-        self.filled(batch, chain, is_whole)
-    }
-
-    fn filled(&mut self, mut batch: Batch, chain: Chain, is_whole: bool) -> bool {
         batch.chain = Some(chain);
-        batch.is_whole = is_whole;
         self.batch = batch;
-        is_whole
     }
 
     fn sign(&self, chain: &mut Chain, batch: &mut Batch, now_ms: u64) {

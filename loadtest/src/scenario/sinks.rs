@@ -3,7 +3,7 @@
 //!
 //! The sink that takes is the backend; the one that is down is a port nobody listens on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -89,7 +89,22 @@ fn in_turns(bench: &Bench, subjects: &mut [Round], rate: f64, rounds: u32) -> Re
             subject.must_run()?;
             let pace = Pace::Open(rate);
             rows.push(throughput::asked(bench, subject, CONNECTIONS, pace)?);
+            caught_up(subject)?;
         }
+    }
+    Ok(())
+}
+
+/// Waits until what was recorded is sent on: it must not be paid for in another one's turn. Nothing is sent to a sink that
+/// is down, and nothing is waited for.
+fn caught_up(subject: &Subject) -> Result<()> {
+    let nodes = subject.nodes.as_ref().context("nodes of adit")?;
+    let begun = Instant::now();
+    while nodes.metric("agent", "forwarder_records_sent_total") > 0.0
+        && nodes.metric("agent", "forwarder_lag_records") > 0.0
+        && begun.elapsed() < CAUGHT_UP_WITHIN
+    {
+        std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())
 }
@@ -101,6 +116,7 @@ fn of(rows: &[Measured], figure: &str) -> Vec<f64> {
 }
 
 const ROUNDS: u32 = 5;
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(30);
 const CONNECTIONS: usize = 64;
 /// Some ten batches of records each second, and a p99 of enough requests.
 const TIME: Duration = Duration::from_secs(4);

@@ -93,7 +93,6 @@ fn play(disk: &Disk, keeping: Keeping) {
     for number in 0..12 {
         put(&writer, 3 * number);
         put(&writer, 3 * number + 1);
-        writer.gather(START_MS + 20_000 * number);
         put(&writer, 3 * number + 2);
         writer.tick(START_MS + 20_000 * number);
     }
@@ -117,45 +116,6 @@ fn records_are_written_in_segments_that_are_linked_signed_and_stopped() {
         let last = adit_audit::read_line(last.unwrap()).unwrap().record;
         assert!(matches!(last, Record::Checkpoint(_)), "{number}: {last:?}");
     }
-}
-
-#[test]
-fn what_is_gathered_is_written_when_it_is_due_or_when_a_batch_is_full() {
-    let disk = Disk::default();
-    let keeping = Keeping {
-        segment_bytes: 1 << 30,
-        ..KEEPING
-    };
-    let mut writer = open(&disk, keeping, 1 << 30);
-    writer.tick(START_MS);
-    for number in 1..3 {
-        put(&writer, number);
-        writer.gather(START_MS);
-        assert_eq!(words(&disk), ["started"]);
-    }
-    assert!(
-        writer.lanes.queued() > 0,
-        "it counts as queued until it is on disk"
-    );
-    writer.tick(START_MS);
-    assert_eq!(words(&disk), ["started", "1", "2"]);
-    assert_eq!(writer.lanes.queued(), 0);
-    let each = BATCH_BYTES_MAX / 400;
-    for number in 0..4 {
-        for _ in 0..each {
-            put(&writer, 10 + number);
-        }
-        writer.gather(START_MS);
-    }
-    let written = words(&disk).len();
-    assert!(written > 3 && written < 3 + 4 * each, "{written}");
-    writer.finish(START_MS);
-    let (summary, words) = read(&disk).unwrap();
-    assert!(summary.is_stopped);
-    assert_eq!(
-        words.iter().filter(|word| word.starts_with('1')).count(),
-        1 + 4 * each
-    );
 }
 
 #[test]
@@ -217,7 +177,7 @@ fn no_batch_is_larger_than_it_may_be() {
     }
     let lost = writer.lanes.take(|bodies| writer.pending.push_back(bodies));
     assert_eq!(lost.count, 0);
-    assert!(writer.fill(START_MS, false));
+    writer.fill(START_MS);
     let size = writer.batch.lines.len();
     assert!(
         (BATCH_BYTES_MAX..BATCH_BYTES_MAX + 1000).contains(&size),
