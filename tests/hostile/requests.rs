@@ -348,14 +348,23 @@ fn h04_http_1_0_with_chunks_is_refused_and_bodies_of_get_and_head_are_bodies() {
     assert_eq!(mirror.requests().len(), 3);
 }
 
+/// A world with one path that may be upgraded.
+fn upgrading(backend: &Backend) -> World {
+    let rules = Rules::none()
+        .http_with("web.virtual:80", backend.url(), "")
+        .resource("path = \"/ws\"\nupgrade = true");
+    World::with(rules)
+}
+
+/// What a browser sends for a WebSocket (RFC 6455, section 1.3).
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
 #[test]
 fn h05_a_request_behind_a_refused_upgrade_is_judged_for_itself() {
     let answer = backend::ok("no upgrade here");
     let backend = Backend::saying(answer);
-    let rules = Rules::none()
-        .http_with("web.virtual:80", backend.url(), "")
-        .resource("path = \"/ws\"\nupgrade = true");
-    let world = World::with(rules);
+    let world = upgrading(&backend);
     let upgrade = "Connection: Upgrade\r\nUpgrade: foo\r\n";
     let mut both = world.request("GET", "http://web.virtual/ws", upgrade);
     both += &world.request("GET", "http://web.virtual/secret", "");
@@ -394,15 +403,10 @@ fn h05_bytes_behind_an_upgrade_wait_for_a_real_101() {
         let more = visit.some().unwrap_or_default();
         visit.send(backend::ok(format!("{} bytes more", more.len())))
     });
-    let rules = Rules::none()
-        .http_with("web.virtual:80", backend.url(), "")
-        .resource("path = \"/ws\"\nupgrade = true");
-    let world = World::with(rules);
-    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let world = upgrading(&backend);
     let mut connection = world.connect();
     let mut bytes = world
-        .request("GET", "http://web.virtual/ws", upgrade)
+        .request("GET", "http://web.virtual/ws", UPGRADE)
         .into_bytes();
     bytes.extend(b"\x81\x85\x00\x00\x00\x00hello");
     connection.send(&bytes).unwrap();
@@ -442,17 +446,12 @@ fn h05_bytes_behind_an_upgrade_follow_a_101_wherever_they_were_cut() {
         }
         visit.send(all)
     });
-    let rules = Rules::none()
-        .http_with("web.virtual:80", backend.url(), "")
-        .resource("path = \"/ws\"\nupgrade = true");
-    let world = World::with(rules);
-    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let world = upgrading(&backend);
     for early in [0, 4, 10] {
         let mut connection = world.connect();
         let (before, after) = b"0123456789".split_at(early);
         let mut bytes = world
-            .request("GET", "http://web.virtual/ws", upgrade)
+            .request("GET", "http://web.virtual/ws", UPGRADE)
             .into_bytes();
         bytes.extend(before);
         connection.send(&bytes).unwrap();

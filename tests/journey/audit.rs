@@ -1,6 +1,6 @@
 //! Records of a real agent: found, verified, exported; after a kill, on a disk that is full, and on one that fails closed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use adit_tests::wait::{SOON, until};
@@ -32,11 +32,11 @@ fn folder(agent: &Node) -> PathBuf {
     agent.scratch().path("audit")
 }
 
-/// Runs `adit audit` on the agent's folder; its exit code and what it said as JSON.
-fn audit(world: &World, act: &str, more: &[&str]) -> (i32, Value) {
+/// Runs `adit audit` on a node's folder; its exit code and what it said as JSON.
+pub(crate) fn run(folder: &Path, act: &str, more: &[&str]) -> (i32, Value) {
     let output = Command::new(programs::adit())
         .args(["--json", "audit", act])
-        .arg(folder(&world.agents[0]))
+        .arg(folder)
         .args(more)
         .output()
         .unwrap();
@@ -47,6 +47,16 @@ fn audit(world: &World, act: &str, more: &[&str]) -> (i32, Value) {
         )
     });
     (output.status.code().unwrap(), told)
+}
+
+/// Verifies it with its own key.
+pub(crate) fn verify_folder(folder: &Path) -> (i32, Value) {
+    let key = folder.join("public.pem");
+    run(folder, "verify", &["--key", &key.display().to_string()])
+}
+
+fn audit(world: &World, act: &str, more: &[&str]) -> (i32, Value) {
+    run(&folder(&world.agents[0]), act, more)
 }
 
 /// The one decision about this request, once it is written.
@@ -61,8 +71,7 @@ fn decision(world: &World, id: &str) -> Value {
 }
 
 fn verify(world: &World) -> (i32, Value) {
-    let key = folder(&world.agents[0]).join("public.pem");
-    audit(world, "verify", &["--key", &key.display().to_string()])
+    verify_folder(&folder(&world.agents[0]))
 }
 
 fn metric(world: &World, name: &str) -> f64 {

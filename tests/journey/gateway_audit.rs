@@ -1,11 +1,10 @@
 //! Records of a real gateway: who came to its doors and was refused, tunnels, a disk that is full, a collector.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use adit_tests::wait::{SOON, until};
 use adit_tests::world::{Driver, Node, SUBACCOUNT, until_answered};
-use adit_tests::{Nginx, Rsyslog, Rules, World, programs, socks};
+use adit_tests::{Nginx, Rsyslog, Rules, World, socks};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
@@ -34,26 +33,12 @@ fn folder(world: &World) -> PathBuf {
     world.gateway.scratch().path("gateway/audit")
 }
 
-/// Runs `adit audit` on the gateway's folder; its exit code and what it said as JSON.
 fn audit(world: &World, act: &str, more: &[&str]) -> (i32, Value) {
-    let output = Command::new(programs::adit())
-        .args(["--json", "audit", act])
-        .arg(folder(world))
-        .args(more)
-        .output()
-        .unwrap();
-    let told = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        panic!(
-            "{act}: {error}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        )
-    });
-    (output.status.code().unwrap(), told)
+    crate::audit::run(&folder(world), act, more)
 }
 
 fn verify(world: &World) -> i32 {
-    let key = folder(world).join("public.pem");
-    audit(world, "verify", &["--key", &key.display().to_string()]).0
+    crate::audit::verify_folder(&folder(world)).0
 }
 
 /// The first record that matches, once it is written.

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use adit_audit::Verifier;
 use adit_tests::wait::{SOON, until};
 use adit_tests::world::{Node, until_answered};
-use adit_tests::{Backend, Rsyslog, Rules, World, backend, programs};
+use adit_tests::{Backend, Rsyslog, Rules, World, backend};
 use serde_json::Value;
 
 /// A world whose agent records everything in small segments, of which two are kept, and sends it on.
@@ -59,12 +58,7 @@ fn head(world: &World) -> u64 {
 }
 
 fn verify(world: &World) -> i32 {
-    let output = Command::new(programs::adit())
-        .args(["audit", "verify"])
-        .arg(folder(&world.agents[0]))
-        .output()
-        .unwrap();
-    output.status.code().unwrap()
+    crate::audit::verify_folder(&folder(&world.agents[0])).0
 }
 
 /// What has arrived: lines by number, and the numbers of which a gap was told.

@@ -31,6 +31,17 @@ fn answer(head: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Takes all batches but those with this record.
+fn refusing(poison: u64) -> Judge {
+    Box::new(move |numbers| {
+        if numbers.contains(&poison) {
+            answer("400 Bad", r#"{"message":"not this one"}"#)
+        } else {
+            answer("200 OK", "")
+        }
+    })
+}
+
 impl Collector {
     async fn with(judge: Judge) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -125,14 +136,7 @@ async fn a_collector_that_is_full_is_told_of_with_its_wish() {
 #[tokio::test]
 async fn a_record_that_is_refused_for_good_is_passed_over_and_all_others_come_in_order() {
     for poison in [1, 77, 200] {
-        let judge = move |numbers: &[u64]| {
-            if numbers.contains(&poison) {
-                answer("400 Bad", r#"{"message":"not this one"}"#)
-            } else {
-                answer("200 OK", "")
-            }
-        };
-        let mut collector = Collector::with(Box::new(judge)).await;
+        let mut collector = Collector::with(refusing(poison)).await;
         let sent = collector.link.send(&batch(200)).await.unwrap();
         assert_eq!(sent.rejected, 1);
         let expected: Vec<u64> = (1..=200).filter(|number| *number != poison).collect();
@@ -143,14 +147,7 @@ async fn a_record_that_is_refused_for_good_is_passed_over_and_all_others_come_in
 #[tokio::test]
 async fn a_gap_is_told_once_with_the_first_records_that_are_taken() {
     for poison in [6, 77, 0] {
-        let judge = move |numbers: &[u64]| {
-            if numbers.contains(&poison) {
-                answer("400 Bad", r#"{"message":"not this one"}"#)
-            } else {
-                answer("200 OK", "")
-            }
-        };
-        let mut collector = Collector::with(Box::new(judge)).await;
+        let mut collector = Collector::with(refusing(poison)).await;
         let mut lines = Lines::behind(&Place::START, 200).unwrap();
         for line in &chain(200, 0)[5..] {
             lines.push(line).unwrap();
