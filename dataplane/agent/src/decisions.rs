@@ -5,10 +5,12 @@
 //! for `status`.
 
 use std::collections::VecDeque;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 
-use adit_audit::{Decision, Level, Outcome, Record, Sink, Text, Traffic, Unrecorded, Wanted};
+use adit_audit::{
+    Decision, Level, Outcome, Record, Sink, Text, Traffic, Unrecorded, Wanted, write_number,
+};
 use adit_policy::{Denial, Permit, Request};
 use adit_proto::connect::Request as Connect;
 use adit_proto::refusal::Refusal;
@@ -171,10 +173,10 @@ fn record(
     version: u64,
 ) -> Result<(), Unrecorded> {
     let id = connect.id.digits();
-    let mut system = String::with_capacity(connect.host.len() + 6);
-    system.push_str(connect.host);
-    // Writing to a String cannot fail.
-    let _ = write!(system, ":{}", connect.port);
+    let mut system = Vec::with_capacity(connect.host.len() + 6);
+    system.extend_from_slice(connect.host.as_bytes());
+    system.push(b':');
+    write_number(connect.port.into(), &mut system);
     let (method, path, upgrade) = match request {
         Request::Http {
             method,

@@ -28,8 +28,8 @@ pub fn write_body(record: &Record<'_>, out: &mut Vec<u8>) {
     out.remove(start);
 }
 
-/// Appends a number in decimal.
-pub(crate) fn write_number(number: u64, out: &mut Vec<u8>) {
+/// Appends a number in decimal: a tenth of what formatting costs, and each record has three.
+pub fn write_number(number: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut left = number;
     let mut used = 0;
@@ -44,29 +44,31 @@ pub(crate) fn write_number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
 }
 
+// Names and quotation marks around a text are written in one: each piece costs a look at the room that is left.
 fn write_decision(decision: &Decision<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"record\":\"decision\",\"unix_ms\":");
     write_number(decision.unix_ms, out);
-    out.extend_from_slice(b",\"request\":");
-    write_text(&decision.request, out);
-    out.extend_from_slice(b",\"subaccount\":");
-    write_text(&decision.subaccount, out);
-    out.extend_from_slice(b",\"caller\":");
-    write_text(&decision.caller, out);
-    out.extend_from_slice(b",\"system\":");
-    write_text(&decision.system, out);
+    out.extend_from_slice(b",\"request\":\"");
+    write_quoted(&decision.request, out);
+    out.extend_from_slice(b"\",\"subaccount\":\"");
+    write_quoted(&decision.subaccount, out);
+    out.extend_from_slice(b"\",\"caller\":\"");
+    write_quoted(&decision.caller, out);
+    out.extend_from_slice(b"\",\"system\":\"");
+    write_quoted(&decision.system, out);
+    out.push(b'"');
     write_option(b",\"method\":", decision.method.as_ref(), out);
     write_option(b",\"path\":", decision.path.as_ref(), out);
     if decision.upgrade {
         out.extend_from_slice(b",\"upgrade\":true");
     }
     let (opening, text) = match &decision.outcome {
-        Outcome::Allowed { rule } => (&b",\"outcome\":{\"allowed\":{\"rule\":"[..], rule),
-        Outcome::Denied { reason } => (&b",\"outcome\":{\"denied\":{\"reason\":"[..], reason),
+        Outcome::Allowed { rule } => (&b",\"outcome\":{\"allowed\":{\"rule\":\""[..], rule),
+        Outcome::Denied { reason } => (&b",\"outcome\":{\"denied\":{\"reason\":\""[..], reason),
     };
     out.extend_from_slice(opening);
-    write_text(text, out);
-    out.extend_from_slice(b"}},\"version\":");
+    write_quoted(text, out);
+    out.extend_from_slice(b"\"}},\"version\":");
     write_number(decision.version, out);
     out.push(b'}');
 }
@@ -74,12 +76,13 @@ fn write_decision(decision: &Decision<'_>, out: &mut Vec<u8>) {
 fn write_request(request: &Request<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"record\":\"request\",\"unix_ms\":");
     write_number(request.unix_ms, out);
-    out.extend_from_slice(b",\"request\":");
-    write_text(&request.request, out);
-    out.extend_from_slice(b",\"door\":");
-    write_text(&request.door, out);
-    out.extend_from_slice(b",\"from\":");
-    write_text(&request.from, out);
+    out.extend_from_slice(b",\"request\":\"");
+    write_quoted(&request.request, out);
+    out.extend_from_slice(b"\",\"door\":\"");
+    write_quoted(&request.door, out);
+    out.extend_from_slice(b"\",\"from\":\"");
+    write_quoted(&request.from, out);
+    out.push(b'"');
     for (name, text) in [
         (&b",\"subaccount\":"[..], &request.subaccount),
         (b",\"caller\":", &request.caller),
@@ -105,20 +108,24 @@ fn write_request(request: &Request<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(b"\"broken-off\"}");
             return;
         }
-        RequestOutcome::Refused { reason } => (&b"{\"refused\":{\"reason\":"[..], reason),
+        RequestOutcome::Refused { reason } => (&b"{\"refused\":{\"reason\":\""[..], reason),
         RequestOutcome::RefusedByAgent { reason } => {
-            (&b"{\"refused-by-agent\":{\"reason\":"[..], reason)
+            (&b"{\"refused-by-agent\":{\"reason\":\""[..], reason)
         }
     };
     out.extend_from_slice(opening);
-    write_text(reason, out);
-    out.extend_from_slice(b"}}}");
+    write_quoted(reason, out);
+    out.extend_from_slice(b"\"}}}");
 }
 
 fn write_option(name: &[u8], text: Option<&Text<'_>>, out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     match text {
-        Some(text) => write_text(text, out),
+        Some(text) => {
+            out.push(b'"');
+            write_quoted(text, out);
+            out.push(b'"');
+        }
         None => out.extend_from_slice(b"null"),
     }
 }
@@ -130,17 +137,16 @@ fn write_number_or_null(number: Option<u64>, out: &mut Vec<u8>) {
     }
 }
 
-fn write_text(text: &Text<'_>, out: &mut Vec<u8>) {
-    let bytes = text.as_str().as_bytes();
-    let is_plain = bytes.iter().fold(true, |plain, byte| {
-        plain & (*byte >= b' ') & (*byte != b'"') & (*byte != b'\\')
-    });
-    if is_plain {
-        out.push(b'"');
+// What stands between the quotation marks.
+fn write_quoted(text: &Text<'_>, out: &mut Vec<u8>) {
+    if let Some(bytes) = text.as_quotable() {
         out.extend_from_slice(bytes);
-        out.push(b'"');
     } else {
-        serde_json::to_writer(out, text.as_str()).expect("a vector takes all that is written");
+        // It writes the marks as well.
+        out.pop();
+        serde_json::to_writer(&mut *out, text.as_str())
+            .expect("a vector takes all that is written");
+        out.pop();
     }
 }
 

@@ -4,6 +4,7 @@
 //! or moved. Nothing here has a file or a clock: who writes the lines, rotates and keeps them lives elsewhere.
 #![forbid(unsafe_code)]
 
+mod ascii;
 mod body;
 mod chain;
 mod digest;
@@ -19,7 +20,7 @@ mod text;
 mod traffic;
 mod verify;
 
-pub use body::write_body;
+pub use body::{write_body, write_number};
 pub use chain::Chain;
 pub use digest::{Digest, DigestError};
 pub use gateway::{Request, RequestOutcome, Tunnel, TunnelEvent};

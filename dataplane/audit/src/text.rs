@@ -2,41 +2,84 @@
 use core::fmt;
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::ascii::{self, Eight, Marked};
 use crate::limits::TEXT_BYTES_MAX;
 
 /// Text for a record. Whatever it was made of, it is printable ASCII of at most [`TEXT_BYTES_MAX`] bytes and a note of
 /// how much was cut: other bytes stand as `\xNN`, a backslash as two.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Text<'a> {
+    // UTF-8; kept as bytes because being told so costs as much as all else that a record does with it.
+    bytes: Cow<'a, [u8]>,
+    is_quotable: bool,
+}
 
 impl<'a> Text<'a> {
     /// Makes text of any bytes. What is printable and short is borrowed.
     #[must_use]
     pub fn of(bytes: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         let bytes = bytes.as_ref();
-        // No early end, so that it is done sixteen bytes at a time: nearly all texts are plain.
-        let is_plain = bytes.iter().fold(true, |plain, byte| {
-            plain & (b' '..=b'~').contains(byte) & (*byte != b'\\')
-        });
-        match core::str::from_utf8(bytes) {
-            Ok(text) if is_plain && bytes.len() <= TEXT_BYTES_MAX => Self(Cow::Borrowed(text)),
-            _ => Self(Cow::Owned(escaped(bytes))),
+        let is_short = bytes.len() <= TEXT_BYTES_MAX;
+        if is_short && ascii::none(bytes, |eight| unprintable(eight) | eight.are(b'"')) {
+            return Self {
+                bytes: Cow::Borrowed(bytes),
+                is_quotable: true,
+            };
         }
+        if is_short && ascii::none(bytes, unprintable) {
+            return Self::read(Cow::Borrowed(bytes));
+        }
+        Self::read(Cow::Owned(escaped(bytes).into_bytes()))
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        core::str::from_utf8(&self.bytes).unwrap_or_default()
     }
+
+    /// The bytes between quotation marks in JSON, when they are those of the text.
+    pub(crate) fn as_quotable(&self) -> Option<&[u8]> {
+        self.is_quotable.then_some(&*self.bytes)
+    }
+
+    // Of bytes that are UTF-8.
+    fn read(bytes: Cow<'a, [u8]>) -> Self {
+        let is_quotable = ascii::none(&bytes, |eight| {
+            eight.below(b' ') | eight.are(b'"') | eight.are(b'\\')
+        });
+        Self { bytes, is_quotable }
+    }
+}
+
+fn unprintable(eight: Eight) -> Marked {
+    eight.below(b' ') | eight.above(b'~') | eight.are(b'\\')
 }
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(transparent)]
+        struct Read<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        Ok(Self::read(match Read::deserialize(deserializer)?.0 {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        }))
     }
 }
 
@@ -64,7 +107,7 @@ mod tests {
     fn printable_text_stays_as_it_is() {
         let text = "/sap/opu/odata;v=2/X('a')?$top=1 \"~";
         assert_eq!(Text::of(text).as_str(), text);
-        assert!(matches!(Text::of(text).0, Cow::Borrowed(_)));
+        assert!(matches!(Text::of(text).bytes, Cow::Borrowed(_)));
     }
 
     #[test]
