@@ -16,7 +16,7 @@ pub trait Sink: Send + Sync {
     /// [`Unrecorded`] when it is lost, and what is not recorded shall not happen.
     fn record(&self, record: &Record<'_>) -> Result<(), Unrecorded>;
 
-    /// Whether nothing can be recorded for good at the moment, and what is not recorded shall not happen.
+    /// Whether what begins now may not be recorded for good, and what is not recorded shall not happen.
     fn is_closed(&self) -> bool {
         false
     }

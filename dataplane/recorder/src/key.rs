@@ -35,7 +35,8 @@ pub(crate) fn open(folder: &Folder) -> Result<SigningKey, String> {
                     "{why}; put it back from a copy, or remove it, and a new one is made"
                 ))
             };
-            let der = PrivatePkcs8KeyDer::from_pem_file(&path)
+            let pem = fs::read(&path).map_err(|error| say(&error))?;
+            let der = PrivatePkcs8KeyDer::from_pem_slice(&pem)
                 // What it says may hold a line of the key.
                 .map_err(|_may_hold_it| rotten(&"holds no private key as PEM"))?;
             SigningKey::from_pkcs8(der.secret_pkcs8_der()).map_err(|error| rotten(&error))?
@@ -123,6 +124,20 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::write(dir.path().join("key.next"), "half a").unwrap();
         assert_ne!(open(&folder).unwrap().public(), made.public());
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_now_is_not_called_a_broken_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::claim(dir.path()).unwrap();
+        let path = dir.path().join(PRIVATE);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        let why = open(&folder).unwrap_err();
+        assert!(
+            why.contains("key.pem: ") && !why.contains("remove"),
+            "{why}"
+        );
     }
 
     #[test]

@@ -128,6 +128,11 @@ impl Lanes {
         self.queued.load(Ordering::Relaxed)
     }
 
+    /// Whether more than half of the room is taken: what is under way may need the rest.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.queued() > self.spool_bytes / 2
+    }
+
     /// Records that were ever lost.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
@@ -215,6 +220,17 @@ mod tests {
         lanes.written(2 * size);
         assert!(lanes.put(&gap(6)));
         assert_eq!(taken(&lanes).1.count, 1);
+    }
+
+    #[test]
+    fn half_of_the_room_is_free_to_take_and_the_next_byte_is_told() {
+        let lanes = Lanes::new(1, 100);
+        lanes.take_room(50);
+        assert!(!lanes.is_filling());
+        lanes.take_room(1);
+        assert!(lanes.is_filling());
+        lanes.written(1);
+        assert!(!lanes.is_filling());
     }
 
     #[test]

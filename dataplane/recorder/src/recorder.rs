@@ -171,7 +171,8 @@ impl Sink for Recorder {
     }
 
     fn is_closed(&self) -> bool {
-        self.refuses() && self.lanes.is_stuck()
+        // A write that hangs is no error, and a disk that is too slow makes none: the room tells.
+        self.refuses() && (self.lanes.is_stuck() || self.lanes.is_filling())
     }
 
     fn traffic(&self, wanted: &Wanted) -> Result<Traffic, String> {
@@ -330,7 +331,14 @@ mod tests {
             assert_eq!(recorder.record(&gap(1)).is_err(), is_refused);
             assert_eq!(recorder.lanes.lost(), 1);
             assert_eq!(recorder.facts()["lost"], json!(1));
+            while recorder.written() == 0 {
+                std::thread::yield_now();
+            }
             assert!(!recorder.is_closed(), "writing works");
+            recorder.lanes.take_room(1);
+            assert_eq!(recorder.is_closed(), is_refused, "it is too slow");
+            recorder.lanes.written(1);
+            assert!(!recorder.is_closed());
             recorder.lanes.set_stuck(true);
             assert_eq!(recorder.is_closed(), is_refused);
         }
