@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use adit_subscription::{Enrolment, Invitation};
 use clap::Args;
+use time::OffsetDateTime;
 
 /// How a node that has no identity yet gets one.
 #[derive(Debug, Args)]
@@ -21,6 +22,20 @@ pub(crate) struct EnrolArguments {
     /// End when the identity is there, start nothing
     #[arg(long, requires = "url")]
     enrol_only: bool,
+}
+
+/// Seconds since 1970 as people read them, UTC.
+fn when(unix_s: u64) -> String {
+    let time = i64::try_from(unix_s)
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    time.map_or_else(
+        || unix_s.to_string(),
+        |time| {
+            let (hour, minute, second) = time.to_hms();
+            format!("{} {hour:02}:{minute:02}:{second:02}Z", time.date())
+        },
+    )
 }
 
 impl EnrolArguments {
@@ -39,12 +54,12 @@ impl EnrolArguments {
         let invitation = self.invitation()?;
         let identity = adit_subscription::enrol(enrolment, url, &invitation)?;
         Ok(format!(
-            "enrolled as {} at location `{}`; certificate {} until {} (seconds since 1970), renewed from {}; identity in {}",
+            "enrolled as {} at location `{}`; certificate {} until {}, renewed from {}; identity in {}",
             identity.id(),
             identity.location(),
             identity.leaf().serial,
-            identity.leaf().until_unix_s,
-            identity.renew_unix_s(),
+            when(identity.leaf().until_unix_s),
+            when(identity.renew_unix_s()),
             enrolment.folder.display()
         ))
     }
@@ -73,3 +88,15 @@ fn read(from: impl Read) -> std::io::Result<String> {
 const VARIABLE: &str = "ADIT_INVITATION";
 /// Bytes that are read of whatever holds the invitation: many times what one has.
 const TOKEN_BYTES_MAX: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::when;
+
+    #[test]
+    fn the_end_of_a_certificate_is_told_as_people_read_it() {
+        assert_eq!(when(1_797_856_295), "2026-12-21 12:31:35Z");
+        assert_eq!(when(0), "1970-01-01 00:00:00Z");
+        assert_eq!(when(u64::MAX), u64::MAX.to_string());
+    }
+}
