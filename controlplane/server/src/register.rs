@@ -179,9 +179,8 @@ impl Register {
                 .retain(|known| known.until_unix_s + self.policy.renew_expired_s > now);
             // Bounded, if somebody renews without end: the oldest no longer counts then. Not the one that asks.
             let mut dropped = Vec::new();
-            if enrolment.certificates.len() >= CERTIFICATES_MAX {
-                self.may_drop(&enrolment, now)?;
-            }
+            let newest = enrolment.certificates.last();
+            let newest_until = newest.map_or(0, |newest| newest.until_unix_s);
             while enrolment.certificates.len() >= CERTIFICATES_MAX {
                 let oldest = enrolment
                     .certificates
@@ -189,6 +188,11 @@ impl Register {
                     .position(|known| known.serial != serial)
                     .unwrap_or_default();
                 dropped.push(enrolment.certificates.remove(oldest));
+            }
+            // Nobody needs to hear of what has ended: a node may ask again at once whose answers get lost.
+            dropped.retain(|gone| gone.until_unix_s > now);
+            if !dropped.is_empty() {
+                self.may_drop(newest_until, now)?;
             }
             enrolment.certificates.push(Certificate {
                 serial: issued.serial.clone(),
@@ -210,10 +214,9 @@ impl Register {
 
     /// Whether a node that has as many certificates as count at one time may have another one already: what is dropped
     /// for it all nodes hear of, and keep in mind until it ends.
-    fn may_drop(&self, enrolment: &Enrolment, now: u64) -> Result<(), Trouble> {
+    fn may_drop(&self, newest_until: u64, now: u64) -> Result<(), Trouble> {
         let life_s = self.policy.life_s;
-        let newest = enrolment.certificates.last();
-        let left = newest.map_or(0, |newest| newest.until_unix_s.saturating_sub(now));
+        let left = newest_until.saturating_sub(now);
         let rested = life_s - life_s / RENEWALS_PER_LIFE;
         // One that has longer than that is of other settings.
         if left > rested && left <= life_s {

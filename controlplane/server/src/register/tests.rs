@@ -250,6 +250,43 @@ async fn who_renews_without_end_drops_the_oldest_which_all_hear_of_and_waits_bef
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s08_who_drops_only_what_has_ended_waits_for_nothing_until_the_rest_is_live() {
+    const PAUSE_S: u64 = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let mut register = register(folder.path(), u64::MAX / 4).await;
+    register.policy.life_s = PAUSE_S * RENEWALS_PER_LIFE;
+    let begun = clock::unix_s();
+    clock::stop_at(begun);
+    let (id, serial) = enrolled(&register, "a-1").await;
+    let renew = async || register.renew(&id, &serial, &request().1, "").await;
+    for _ in 1..CERTIFICATES_MAX {
+        renew().await.unwrap();
+    }
+    clock::stop_at(begun + register.policy.life_s + 1);
+    // Of each the answer got lost; the one that asks stays.
+    let told = register.trust().await.unwrap().version;
+    for _ in 1..CERTIFICATES_MAX {
+        renew().await.unwrap();
+    }
+    let trust = register.trust().await.unwrap();
+    assert_eq!((trust.version, trust.revoked), (told, Vec::new()));
+    // What would be dropped now is live.
+    let refused = renew().await;
+    assert!(
+        matches!(
+            refused,
+            Err(Trouble::Throttled {
+                retry_after_s: PAUSE_S
+            })
+        ),
+        "{refused:?}"
+    );
+    clock::stop_at(begun + register.policy.life_s + 1 + PAUSE_S);
+    renew().await.unwrap();
+    assert_eq!(register.trust().await.unwrap().revoked.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s06_an_invitation_is_used_once_or_taken_back_where_it_belongs_or_ends() {
     let folder = tempfile::tempdir().unwrap();
     let register = register(folder.path(), 0).await;
