@@ -30,6 +30,8 @@ const LAST: u64 = 4_733_510_400;
 struct Company {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
+    /// Its certificate as it was until 2021-01-01.
+    ended: CertificateDer<'static>,
 }
 
 /// A leaf and its key.
@@ -40,14 +42,20 @@ struct Papers {
 
 impl Company {
     fn named(name: &str) -> Self {
-        let key = KeyPair::generate().unwrap();
+        Self::with_key(name, KeyPair::generate().unwrap())
+    }
+
+    fn with_key(name: &str, key: KeyPair) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         let pem = params.self_signed(&key).unwrap().pem();
+        let mut earlier = params.clone();
+        earlier.not_after = date_time_ymd(2021, 1, 1);
+        let ended = earlier.self_signed(&key).unwrap().der().clone();
         let issuer = Issuer::new(params, key);
-        Self { issuer, pem }
+        Self { issuer, pem, ended }
     }
 
     fn trust(&self) -> PeopleTrust {
@@ -95,8 +103,18 @@ fn verifier(world: &World, people: Option<&PeopleTrust>) -> Verifier {
 
 /// As whom a leaf is taken, or why it is not.
 fn judged(verifier: &Verifier, papers: &Papers, unix_s: u64) -> String {
+    judged_with(verifier, papers, &[], unix_s)
+}
+
+/// The same of a leaf that comes with other certificates.
+fn judged_with(
+    verifier: &Verifier,
+    papers: &Papers,
+    between: &[CertificateDer<'_>],
+    unix_s: u64,
+) -> String {
     let now = UnixTime::since_unix_epoch(Duration::from_secs(unix_s));
-    match verifier.shown(&papers.leaf, &[], now) {
+    match verifier.shown(&papers.leaf, between, now) {
         Ok(Shown::Nothing) => "nothing".to_owned(),
         Ok(Shown::Node(_)) => "a node".to_owned(),
         Ok(Shown::Person(person)) => format!("person {}", person.user),
@@ -129,11 +147,39 @@ async fn a_leaf_of_the_people_is_never_a_node_and_a_nodes_leaf_never_a_person() 
         judged(&with_alike, &alike.issue("ada", |_| {}), now),
         "person ada"
     );
+    // Also where its keys are of another kind than ours.
+    let other_kind = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let alike = Company::with_key(&ours, other_kind);
+    let with_alike = verifier(&world, Some(&alike.trust()));
+    assert_eq!(
+        judged(&with_alike, &alike.issue("ada", |_| {}), now),
+        "person ada"
+    );
     let as_node = company.issue("ada", |params| {
         let uri = "spiffe://adit.example/subaccount/acme/agent/b-1";
         params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
     });
     assert_eq!(judged(&with, &as_node, now), "node-name");
+}
+
+#[tokio::test]
+async fn a_person_is_known_whatever_else_comes_with_the_leaf_and_an_ended_leaf_of_a_node_is_ended()
+{
+    let world = World::new(1).await;
+    let company = Company::named("people");
+    let verifier = verifier(&world, Some(&company.trust()));
+    let now = crate::clock::unix_s();
+    let person = company.issue("ada", |_| {});
+    // As a key ring sends it that keeps what the authority was before.
+    let between = [company.ended.clone()];
+    assert_eq!(judged_with(&verifier, &person, &between, now), "person ada");
+    let agent = node(&world, &NodeId::agent("acme", "ada").unwrap());
+    let between = [company.ended, roots(&world).remove(0)];
+    assert_eq!(judged_with(&verifier, &agent, &between, now), "a node");
+    let later = now + 86_400 + 3600;
+    for between in [&between[..], &[]] {
+        assert_eq!(judged_with(&verifier, &agent, between, later), "ended");
+    }
 }
 
 /// Subject and common name.
