@@ -387,10 +387,18 @@ fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StartError> {
 
 /// Returns when the name of `path` would survive a crash.
 fn sync_names(path: &Path) -> std::io::Result<()> {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        Some(_) | None => Ok(()),
+    match folder_of_name(path) {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
+}
+
+/// The folder in which the name of `path` stands; the root stands in none.
+fn folder_of_name(path: &Path) -> Option<&Path> {
+    let folder = path.parent()?;
+    // Of a name alone the folder is the one that we are in, which no text says.
+    let is_said = !folder.as_os_str().is_empty();
+    Some(if is_said { folder } else { Path::new(".") })
 }
 
 fn at(path: &Path, error: std::io::Error) -> StartError {
@@ -405,4 +413,22 @@ fn trouble(trouble: Trouble) -> StartError {
         return StartError(error.to_string());
     }
     StartError(trouble.into_problem(String::new()).title)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stands_in_a_folder_that_can_be_opened_also_where_it_is_said_without_one() {
+        for (path, folder) in [
+            ("adit-server", Some(".")),
+            ("adit-server/seal.key", Some("adit-server")),
+            ("/adit-server", Some("/")),
+            ("/", None),
+        ] {
+            assert_eq!(folder_of_name(Path::new(path)), folder.map(Path::new));
+        }
+        sync_names(Path::new("adit-server")).unwrap();
+    }
 }
