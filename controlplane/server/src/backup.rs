@@ -9,6 +9,7 @@ use adit_authority::{Authority, SealKey, seal};
 use adit_store::{Below, Entry, Error, Key, Prefix, Revision, Store, Txn};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::acts::{Acts, By, Deed};
@@ -312,6 +313,7 @@ impl Next {
             if key == keys::authority() {
                 kept.push((key, self.sealed.clone()));
             } else if key == keys::life() {
+                let _known: Lives = parse(&key, &value)?;
                 kept.push((key, bytes(&Lives { epoch: self.epoch })));
             } else if key == keys::trust() {
                 let old: TrustVersion = parse(&key, &value)?;
@@ -427,8 +429,15 @@ fn outlives(key: &Key) -> bool {
     *key != keys::setup() && !leased.iter().any(|prefix| key.as_str().starts_with(prefix))
 }
 
-fn parse<T: serde::de::DeserializeOwned>(key: &Key, value: &[u8]) -> Result<T, Trouble> {
-    serde_json::from_slice(value).map_err(|error| damaged(&format!("{key}: {error}")))
+/// Reads a record that is written anew, which must not lose what only a newer version knows.
+fn parse<T: DeserializeOwned + Serialize>(key: &Key, value: &[u8]) -> Result<T, Trouble> {
+    keys::read(key, value).map_err(|error| {
+        if matches!(error, Error::Newer { .. }) {
+            error.into()
+        } else {
+            damaged(&error.to_string())
+        }
+    })
 }
 
 fn bytes<T: Serialize>(value: &T) -> Vec<u8> {

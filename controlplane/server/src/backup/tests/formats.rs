@@ -87,6 +87,35 @@ async fn r15_a_backup_of_a_later_format_is_refused_by_its_number_and_changes_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r15_a_restore_writes_no_record_anew_that_only_a_newer_version_knows() {
+    let world = lived().await;
+    let key = SealKey::passphrase(PASSWORD.to_owned());
+    let content = seal::open(&backup_of(&world).await, PURPOSE, &key).unwrap();
+    let before = dump(&world.whole).await;
+    for rewritten in [keys::trust(), keys::life(), keys::head(&place("plant-1"))] {
+        let mut lines = Vec::new();
+        for line in String::from_utf8(content.clone()).unwrap().lines() {
+            let entry = serde_json::from_str::<(String, String)>(line);
+            lines.push(match entry {
+                Ok((key, value)) if key == rewritten.as_str() => {
+                    let mut record: serde_json::Value =
+                        serde_json::from_slice(&STANDARD.decode(value).unwrap()).unwrap();
+                    record["later"] = 1.into();
+                    let value = STANDARD.encode(record.to_string());
+                    serde_json::to_string(&(key, value)).unwrap()
+                }
+                _ => line.to_owned(),
+            });
+        }
+        let sealed = seal::seal(lines.join("\n").as_bytes(), PURPOSE, &key).unwrap();
+        let refused = put_back(&world, &sealed, PASSWORD).await;
+        let newer = matches!(refused, Err(Trouble::Store(Error::Newer { .. })));
+        assert!(newer, "{rewritten}: {refused:?}");
+        assert_eq!(dump(&world.whole).await, before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_written_any_more_into_what_a_restore_has_replaced() {
     let world = lived().await;
     let backup = backup_of(&world).await;
