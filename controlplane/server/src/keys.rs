@@ -294,8 +294,9 @@ pub(crate) fn read<T: DeserializeOwned + Serialize>(key: &Key, bytes: &[u8]) -> 
     Ok(value)
 }
 
-/// Reads what is not kept: what servers say to each other for a moment, and lines that are never written anew. Members
-/// that are not known are passed over.
+/// Reads what is not kept: what servers say to each other for a moment, and lines that are never written anew; and of kept
+/// records what nobody may be kept waiting for, as which certificates are revoked. Members that are not known are passed
+/// over, so nothing of it is ever written.
 ///
 /// # Errors
 /// As for [`read`].

@@ -116,6 +116,7 @@ impl Register {
             certificates: vec![certificate],
             revoked: false,
         };
+        let trust = self.trust().await?;
         let by = By {
             who: format!("invitation of {}", stored.by),
             fingerprint: None,
@@ -148,7 +149,7 @@ impl Register {
                 Err(error) => tries.again(error)?,
             }
         }
-        self.enrolled(issued, stored.location).await
+        Ok(enrolled(issued, stored.location, trust))
     }
 
     /// Gives a node that has proved its certificate `serial` the next one.
@@ -162,6 +163,7 @@ impl Register {
         may_act(id, &self.enrolment(id).await?.0, serial)?;
         let now = clock::unix_s();
         let issued = self.life.issue(csr, id, self.policy.life_s)?;
+        let trust = self.trust().await?;
         let by = By {
             who: id.to_string(),
             fingerprint: None,
@@ -206,7 +208,7 @@ impl Register {
                 txn = self.life.revoking(txn, &dropped, now).await?;
             }
             match self.acts.commit(&by, &deed, &txn).await {
-                Ok(_) => return self.enrolled(issued, enrolment.location).await,
+                Ok(_) => return Ok(enrolled(issued, enrolment.location, trust)),
                 Err(error) => tries.again(error)?,
             }
         }
@@ -353,21 +355,6 @@ impl Register {
         Ok((keys::read(&key, entry.value.as_bytes())?, entry.revision))
     }
 
-    async fn enrolled(
-        &self,
-        issued: adit_authority::Issued,
-        location: String,
-    ) -> Result<Enrolled, Trouble> {
-        let now = clock::unix_s();
-        let left = issued.not_after_unix_s.saturating_sub(now);
-        Ok(Enrolled {
-            certificate: issued.certificate_pem,
-            location,
-            renew_unix_s: now + left / 2,
-            trust: self.trust().await?,
-        })
-    }
-
     /// What nodes trust now.
     pub(crate) async fn trust(&self) -> Result<Trust, Trouble> {
         self.life.trust().await
@@ -389,6 +376,19 @@ impl Tries {
             return Ok(());
         }
         Err(error.into())
+    }
+}
+
+/// What a node gets. Whom to `trust` was read before the commit: after it nothing may fail any more, or the invitation is
+/// used up for nothing. What the commit itself revoked the node hears when it subscribes.
+fn enrolled(issued: adit_authority::Issued, location: String, trust: Trust) -> Enrolled {
+    let now = clock::unix_s();
+    let left = issued.not_after_unix_s.saturating_sub(now);
+    Enrolled {
+        certificate: issued.certificate_pem,
+        location,
+        renew_unix_s: now + left / 2,
+        trust,
     }
 }
 

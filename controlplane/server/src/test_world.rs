@@ -100,3 +100,12 @@ pub(crate) async fn put_all(store: &dyn Store, records: &[(Key, Value)]) {
         store.commit(&txn).await.unwrap();
     }
 }
+
+/// Adds a member that this version does not know to a record, `at` this place in it, and gives the record as it was.
+pub(crate) async fn add_member(store: &dyn Store, key: &Key, at: &str) -> Value {
+    let before = store.get(key).await.unwrap().unwrap().value;
+    let mut record: serde_json::Value = serde_json::from_slice(before.as_bytes()).unwrap();
+    record.pointer_mut(at).unwrap()["later"] = serde_json::json!(1);
+    put_all(store, &[(key.clone(), Value::from(record.to_string()))]).await;
+    before
+}

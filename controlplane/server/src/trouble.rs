@@ -131,8 +131,8 @@ impl Trouble {
                 "the store did not answer; the change may have been made, read before trying again".to_owned()
             }
             Self::Store(Error::Newer { .. }) => {
-                "what is stored was written by a newer version of adit, and this server does not know all of it; nothing \
-                 was changed, update this server"
+                "what is stored was written by a newer version of adit, and this server does not know all of it and \
+                 leaves it as it is; update this server, and read before trying again"
                     .to_owned()
             }
             Self::Store(Error::Corrupt { .. }) => {

@@ -11,6 +11,7 @@ use crate::limits::{
     AGAIN_AFTER, AGAIN_AFTER_MAX, ANSWER_LIMIT, ASKS_MAX, LINE_BYTES_KEPT, LINES_KEPT, LIVE_TTL,
 };
 
+mod newer;
 mod nodes;
 
 const MOMENT: Duration = Duration::from_millis(50);

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::*;
 use crate::limits::{INVITATION_LIFE, INVITATIONS_HERE_MAX, INVITATIONS_MAX, RENEWALS_PER_LIFE};
-use crate::test_world::{by, put_all};
+use crate::test_world::{add_member, by, put_all};
 
 async fn register(folder: &std::path::Path, renew_expired_s: u64) -> Register {
     let store: Arc<dyn Store> = Arc::new(Embedded::open(&folder.join("store")).await.unwrap());
@@ -284,6 +284,35 @@ async fn s08_who_drops_only_what_has_ended_waits_for_nothing_until_the_rest_is_l
     clock::stop_at(begun + register.policy.life_s + 1 + PAUSE_S);
     renew().await.unwrap();
     assert_eq!(register.trust().await.unwrap().revoked.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r15_nothing_is_used_up_by_whoever_cannot_be_told_whom_to_trust() {
+    let folder = tempfile::tempdir().unwrap();
+    let register = register(folder.path(), 0).await;
+    let (id, serial) = enrolled(&register, "a-1").await;
+    let known = register.enrolment(&id).await.unwrap();
+    let next = NodeId::agent("acme", "a-2").unwrap();
+    let wish = Invite {
+        name: "a-2".to_owned(),
+        location: String::new(),
+    };
+    let token = register.invite(&by(), &next, &wish).await.unwrap().token;
+    let wish = Enrol {
+        token,
+        csr: request().1,
+        software: String::new(),
+    };
+    let before = add_member(&*register.store, &keys::trust(), "").await;
+    let newer = |error: &Trouble| matches!(error, Trouble::Store(Error::Newer { .. }));
+    let refused = register.enrol(&wish, "").await.unwrap_err();
+    assert!(newer(&refused), "{refused:?}");
+    let refused = register.renew(&id, &serial, &request().1, "").await;
+    let refused = refused.unwrap_err();
+    assert!(newer(&refused), "{refused:?}");
+    assert_eq!(register.enrolment(&id).await.unwrap(), known);
+    put_all(&*register.store, &[(keys::trust(), before)]).await;
+    register.enrol(&wish, "").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
