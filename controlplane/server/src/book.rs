@@ -22,6 +22,7 @@ use crate::keys;
 use crate::life::Life;
 use crate::limits::{COMPILERS_MAX, PAGE_ITEMS_MAX, VERSIONS_KEPT};
 use crate::place::Place;
+use crate::scan;
 use crate::trouble::Trouble;
 
 pub(crate) use changes::{Base, Wish};
@@ -167,7 +168,9 @@ impl Book {
                 .await?;
             for entry in &page.entries {
                 if let Some(place) = keys::place_of_head(&entry.key) {
-                    let head: Head = keys::read(&entry.key, entry.value.as_bytes())?;
+                    // Heard, for it is not written anew: a place that was left out would be without rules that anybody
+                    // trusts.
+                    let head: Head = keys::hear(&entry.key, entry.value.as_bytes())?;
                     self.sign_place_anew(&place, &head).await?;
                 }
             }
@@ -192,12 +195,21 @@ impl Book {
                     continue;
                 }
             };
-            let made = self.version(place, version).await?.changed_unix_s;
+            let made = self.made_unix_s(place, version).await?;
             let txn = Txn::new().at(key.clone(), entry.revision);
             let (document, txn) = self.life.sign(&place.audience(), stamp, made, &text, txn);
             self.store.commit(&txn.put(key, document)).await?;
         }
         Ok(())
+    }
+
+    /// When a version was made, also one of which a newer version says more.
+    async fn made_unix_s(&self, place: &Place, version: u64) -> Result<u64, Trouble> {
+        let key = keys::meta(place, version);
+        let entry = self.store.get(&key).await?;
+        let entry = entry.ok_or_else(|| no_version(place, version))?;
+        let heard: Version = keys::hear(&key, entry.value.as_bytes())?;
+        Ok(heard.changed_unix_s)
     }
 
     /// Versions before `before`, newest first, and whether there are more.
@@ -254,14 +266,14 @@ impl Book {
                     .store
                     .list(&prefix, cursor.as_ref(), PAGE_ITEMS_MAX)
                     .await?;
-                for entry in &page.entries {
+                cursor = page.entries.last().map(|entry| entry.key.clone());
+                for (entry, head) in scan::read::<Head>(page.entries)?.known {
                     let Some(place) = keys::place_of_head(&entry.key) else {
                         continue;
                     };
                     if items.len() >= items_max {
                         return Ok((items, last));
                     }
-                    let head: Head = keys::read(&entry.key, entry.value.as_bytes())?;
                     items.push(RuleSet {
                         subaccount: place.subaccount().to_owned(),
                         location: place.location().to_owned(),
@@ -269,7 +281,6 @@ impl Book {
                     });
                     last = Some(entry.key.to_string());
                 }
-                cursor = page.entries.last().map(|entry| entry.key.clone());
                 if !page.more {
                     break;
                 }

@@ -166,8 +166,8 @@ impl Members {
                 .store
                 .list(&keys::users(), cursor.as_ref(), PAGE_ITEMS_MAX)
                 .await?;
-            for entry in &page.entries {
-                let user: User = keys::read(&entry.key, entry.value.as_bytes())?;
+            cursor = page.entries.last().map(|entry| entry.key.clone());
+            for (entry, user) in scan::read::<User>(page.entries)?.known {
                 if may_read_user(principal, &user.grants).is_err() {
                     continue;
                 }
@@ -178,7 +178,6 @@ impl Members {
                 items.push(shown(&user));
                 last = Some(entry.key.to_string());
             }
-            cursor = page.entries.last().map(|entry| entry.key.clone());
             if !page.more {
                 return Ok((items, None));
             }
@@ -305,10 +304,17 @@ impl Members {
         self.acts
             .commit(by, &deed("users-remove", name, String::new()), &txn)
             .await?;
-        // They count no more already, also for the next one of this name.
-        for entry in scan::all(&*self.store, &keys::bearers()).await? {
-            let bearer: Bearer = keys::read(&entry.key, entry.value.as_bytes())?;
-            if bearer.user().as_str() == name {
+        // They count no more already, also for the next one of this name: the user is gone, whatever comes of this.
+        if let Err(error) = self.clear_bearers(&user.name).await {
+            tracing::warn!(user = name, %error, "what somebody who was taken away had open is left until it ends");
+        }
+        Ok(())
+    }
+
+    async fn clear_bearers(&self, user: &UserName) -> Result<(), adit_store::Error> {
+        let found = scan::records::<Bearer>(&*self.store, &keys::bearers()).await?;
+        for (entry, bearer) in found.known {
+            if bearer.user() == user {
                 let gone = Txn::new().delete(entry.key);
                 self.store.commit(&gone).await?;
             }

@@ -265,8 +265,13 @@ impl Register {
             .store
             .list(prefix, after, items_max.min(PAGE_ITEMS_MAX))
             .await?;
+        let next = page
+            .entries
+            .last()
+            .filter(|_| page.more)
+            .map(|entry| entry.key.to_string());
         let mut items = Vec::new();
-        for entry in &page.entries {
+        for (entry, enrolment) in scan::read::<Enrolment>(page.entries)?.known {
             let text = entry
                 .key
                 .as_str()
@@ -275,15 +280,9 @@ impl Register {
             let Some(id) = NodeId::parse(text) else {
                 continue;
             };
-            let enrolment: Enrolment = keys::read(&entry.key, entry.value.as_bytes())?;
             let node = enrolment.node(&id);
             items.push((id, node));
         }
-        let next = page
-            .entries
-            .last()
-            .filter(|_| page.more)
-            .map(|entry| entry.key.to_string());
         Ok((items, next))
     }
 
@@ -296,8 +295,11 @@ impl Register {
     /// All agents of a place.
     pub(crate) async fn agents_at(&self, place: &Place) -> Result<Vec<String>, Trouble> {
         let mut names = Vec::new();
-        for entry in scan::all(&*self.store, &keys::agents_of(place.subaccount())).await? {
-            let enrolment: Enrolment = keys::read(&entry.key, entry.value.as_bytes())?;
+        let agents = keys::agents_of(place.subaccount());
+        for (entry, enrolment) in scan::records::<Enrolment>(&*self.store, &agents)
+            .await?
+            .known
+        {
             let name = entry.key.as_str().rsplit('/').next().unwrap_or_default();
             if enrolment.location == place.location() && !enrolment.revoked {
                 names.push(name.to_owned());

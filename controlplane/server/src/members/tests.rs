@@ -10,7 +10,7 @@ use adit_people::bearer::{Login, LoginKind};
 
 use super::*;
 use crate::limits::{BEARERS_MAX, BEARERS_OF_ONE_MAX, LOGIN_LIFE, TOKENS_OF_ONE_MAX};
-use crate::test_world::{by, empty_store, put_all};
+use crate::test_world::{add_member, by, empty_store, put_all};
 
 mod scopes;
 
@@ -159,6 +159,68 @@ async fn bearers_max_logins_may_be_open_and_one_more_may_not_until_others_end() 
     let txn = Txn::new().delete(ended.clone());
     members.store.commit(&txn).await.unwrap();
     open(&members, &ada).await.unwrap();
+}
+
+#[tokio::test]
+async fn r15_what_only_a_newer_version_knows_counts_as_open_and_is_its_owners() {
+    let (_folder, members) = members().await;
+    let ada = user(&members, "ada").await;
+    let principal = ada.principal().unwrap();
+    let make = async || {
+        let wish = api::NewToken {
+            label: "ci".to_owned(),
+            days: 1,
+        };
+        members.new_token(&by(), &principal, wish).await
+    };
+    make().await.unwrap();
+    let all = scan::all(&*members.store, &keys::bearers()).await.unwrap();
+    add_member(&*members.store, &all[0].key, "/api-token").await;
+    for _ in 1..TOKENS_OF_ONE_MAX {
+        make().await.unwrap();
+    }
+    let refused = make().await.unwrap_err();
+    assert!(matches!(refused, Trouble::Conflict(_)), "{refused:?}");
+    // It is not among those that are shown, and whoever names it hears why.
+    let (shown, _) = members.tokens(&principal, None, 100).await.unwrap();
+    assert_eq!(shown.len(), TOKENS_OF_ONE_MAX - 1);
+    let hash = all[0].key.as_str().strip_prefix("bearers/").unwrap();
+    let refused = members.revoke_token(&by(), &principal, &hash[..16]).await;
+    let newer = matches!(
+        refused,
+        Err(Trouble::Store(adit_store::Error::Newer { .. }))
+    );
+    assert!(newer, "{refused:?}");
+
+    // Of one that is of another shape nobody here says whose it is. It is one all the same.
+    let foreign = adit_store::Value::from(r#"{"passkey":{}}"#);
+    let mut others: Vec<_> = (TOKENS_OF_ONE_MAX + 1..BEARERS_MAX)
+        .map(|number| {
+            let login = login_of(&format!("user-{}", number / 50));
+            (keys::bearer(&format!("{number:064x}")), keys::write(&login))
+        })
+        .collect();
+    others.push((keys::bearer(&"f".repeat(64)), foreign));
+    put_all(&*members.store, &others).await;
+    let refused = open(&members, &ada).await.unwrap_err();
+    assert!(matches!(refused, Trouble::Conflict(_)), "{refused:?}");
+    let txn = Txn::new().delete(others[0].0.clone());
+    members.store.commit(&txn).await.unwrap();
+    open(&members, &ada).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_was_taken_away_is_said_to_be_gone_whatever_comes_of_what_they_had_open() {
+    let (_folder, members) = members().await;
+    user(&members, "eve").await;
+    let console = Principal::console();
+    let revision = members.get(&console, "eve").await.unwrap().1;
+    let damaged = adit_store::Value::from("{");
+    put_all(&*members.store, &[(keys::bearer("00"), damaged)]).await;
+    let removed = members.remove(&by(), &console, "eve", revision).await;
+    removed.unwrap();
+    let gone = members.get(&console, "eve").await;
+    assert!(matches!(gone, Err(Trouble::NotFound(_))), "{gone:?}");
 }
 
 #[tokio::test]

@@ -74,8 +74,8 @@ impl Register {
     ) -> Result<Vec<Invitation>, Trouble> {
         let now = clock::unix_s();
         let mut items = Vec::new();
-        for entry in scan::all(&*self.store, &keys::invitations()).await? {
-            let stored: Stored = keys::read(&entry.key, entry.value.as_bytes())?;
+        let found = scan::records::<Stored>(&*self.store, &keys::invitations()).await?;
+        for (entry, stored) in found.known {
             let Some(id) = NodeId::parse(&stored.node).filter(&wanted) else {
                 continue;
             };
@@ -102,19 +102,20 @@ impl Register {
         wanted: impl Fn(&NodeId) -> bool,
     ) -> Result<(), Trouble> {
         for entry in scan::all(&*self.store, &keys::invitations()).await? {
+            if short(&entry.key) != invitation {
+                continue;
+            }
             let stored: Stored = keys::read(&entry.key, entry.value.as_bytes())?;
             let Some(id) = NodeId::parse(&stored.node).filter(&wanted) else {
                 continue;
             };
-            if short(&entry.key) == invitation {
-                let txn = Txn::new()
-                    .at(entry.key.clone(), entry.revision)
-                    .delete(entry.key);
-                self.acts
-                    .commit(by, &deed("nodes-uninvite", &id, String::new()), &txn)
-                    .await?;
-                return Ok(());
-            }
+            let txn = Txn::new()
+                .at(entry.key.clone(), entry.revision)
+                .delete(entry.key);
+            self.acts
+                .commit(by, &deed("nodes-uninvite", &id, String::new()), &txn)
+                .await?;
+            return Ok(());
         }
         Err(Trouble::NotFound(
             "there is no such invitation; it was used, or has ended".to_owned(),
@@ -124,12 +125,20 @@ impl Register {
     /// Takes away what has ended, and says how many invitations are left, and how many where `like` belongs.
     async fn clear_ended(&self, now: u64, like: &NodeId) -> Result<(usize, usize), Trouble> {
         let (mut left, mut here) = (0, 0);
-        for entry in scan::all(&*self.store, &keys::invitations()).await? {
-            let stored: Stored = keys::read(&entry.key, entry.value.as_bytes())?;
+        let is_here = |stored: &Stored| {
+            NodeId::parse(&stored.node).is_some_and(|of| of.subaccount() == like.subaccount())
+        };
+        let found = scan::records::<Stored>(&*self.store, &keys::invitations()).await?;
+        // Nobody here says when these end, and where they belong only where that is heard of them.
+        for entry in found.newer {
+            left += 1;
+            let heard = keys::hear(&entry.key, entry.value.as_bytes());
+            here += usize::from(heard.is_ok_and(|stored| is_here(&stored)));
+        }
+        for (entry, stored) in found.known {
             if stored.expires_unix_s > now {
                 left += 1;
-                let of = NodeId::parse(&stored.node);
-                here += usize::from(of.is_some_and(|of| of.subaccount() == like.subaccount()));
+                here += usize::from(is_here(&stored));
             } else {
                 let txn = Txn::new()
                     .at(entry.key.clone(), entry.revision)

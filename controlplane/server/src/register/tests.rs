@@ -316,6 +316,29 @@ async fn r15_nothing_is_used_up_by_whoever_cannot_be_told_whom_to_trust() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r15_invitations_that_only_a_newer_version_knows_count_as_open_where_they_belong() {
+    let folder = tempfile::tempdir().unwrap();
+    let register = register(folder.path(), 0).await;
+    let invite = async |subaccount: &str, number: usize| {
+        let name = format!("a-{number}");
+        let id = NodeId::agent(subaccount, &name).unwrap();
+        let location = String::new();
+        register
+            .invite(&by(), &id, &Invite { name, location })
+            .await
+    };
+    invite("acme", 0).await.unwrap();
+    let all = scan::all(&*register.store, &keys::invitations()).await;
+    add_member(&*register.store, &all.unwrap()[0].key, "").await;
+    for number in 1..INVITATIONS_HERE_MAX {
+        invite("acme", number).await.unwrap();
+    }
+    let refused = invite("acme", INVITATIONS_HERE_MAX).await.unwrap_err();
+    assert!(matches!(refused, Trouble::Conflict(_)), "{refused:?}");
+    invite("other", 0).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn s06_an_invitation_is_used_once_or_taken_back_where_it_belongs_or_ends() {
     let folder = tempfile::tempdir().unwrap();
     let register = register(folder.path(), 0).await;
