@@ -282,8 +282,15 @@ impl Hub {
         let Some(place) = &subscription.place else {
             return Ok(());
         };
-        let Some(current) = self.book.current(place).await? else {
-            return Ok(());
+        let current = match self.book.current(place).await {
+            Ok(Some(current)) => current,
+            Ok(None) => return Ok(()),
+            // The line stays, for what else the node must hear, and the node keeps the rules it has.
+            Err(Trouble::Store(error @ adit_store::Error::Newer { .. })) => {
+                passed_over(place, &error);
+                return Ok(());
+            }
+            Err(trouble) => return Err(trouble),
         };
         self.bring_version(subscription, place, &current.head).await
     }
@@ -343,6 +350,11 @@ impl Hub {
         let current = match self.book.current(place).await {
             Ok(Some(current)) => current,
             Ok(None) => return true,
+            // Not tried again: it is looked at when it changes.
+            Err(Trouble::Store(error @ adit_store::Error::Newer { .. })) => {
+                passed_over(place, &error);
+                return true;
+            }
             Err(trouble) => return later(place, &trouble),
         };
         self.frames.forget(place, Some(&current.head));
@@ -522,6 +534,10 @@ fn used_twice(id: &NodeId) -> Trouble {
 fn later(place: &Place, trouble: &Trouble) -> bool {
     tracing::warn!(%place, ?trouble, "rules could not be read for the nodes of a place; tried again");
     false
+}
+
+fn passed_over(place: &Place, error: &adit_store::Error) {
+    tracing::warn!(%place, %error, "which rules are in force is known to a newer version only; the nodes of this place keep theirs");
 }
 
 /// What a node's record shows to people.
