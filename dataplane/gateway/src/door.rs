@@ -12,6 +12,7 @@ use adit_proto::refusal::Refusal;
 use adit_relay::duplex::duplex;
 use adit_relay::gather::{self, Gathered};
 use adit_runtime::clock;
+use adit_runtime::drain::Phase;
 use adit_runtime::local::{Either, either};
 use adit_transport::Link;
 use adit_transport::link::OpenRefused;
@@ -95,6 +96,10 @@ pub(crate) async fn route_or_wait(
         let now = clock::now();
         let until = *until.get_or_insert(now + shard.shared.limits.agent_wait);
         if now >= until || !shard.shared.directory.was_here(subaccount, location, now) {
+            return found;
+        }
+        // Who has cut the tunnel itself waits for no other: there is only time to say how the request ended.
+        if shard.shared.drain.phase() == Phase::Cut {
             return found;
         }
         adit_runtime::timer::sleep(AGENT_POLL).await;

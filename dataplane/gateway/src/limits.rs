@@ -18,3 +18,8 @@ pub(crate) const WANTED_BYTES_MAX: usize = 1024;
 /// How long an application that has ended its direction may wait until its conversation begins. Default 30 s: six
 /// times what an agent waits for a backend by default. Beyond, it counts as one that has left.
 pub(crate) const HALF_CLOSED_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a shard that is cut waits until its tunnels and connections have ended, and have said so to who records.
+/// Default 1 s: they need a turn of the shard or two, and only an application that takes nothing or says half of what
+/// it wants needs longer. No memory; the process ends later by that at worst.
+pub(crate) const CUT_WAIT: Duration = Duration::from_secs(1);

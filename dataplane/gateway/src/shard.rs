@@ -23,6 +23,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use foldhash::fast::RandomState;
 
 use crate::directory::{Directory, Entry};
+use crate::limits::CUT_WAIT;
 use crate::metrics::Counters;
 use crate::records::Records;
 use crate::settings::Limits;
@@ -210,6 +211,15 @@ impl Shard {
         for link in links {
             link.close().await;
         }
+        // Closing wakes whoever watches a tunnel or carries a request over it, and they record how that ended. With this
+        // shard's last task they would be dropped unheard, and the chain would end in a signed stop all the same.
+        let last_words = async {
+            while !self.links.borrow().is_empty() || self.connections.get() > 0 {
+                adit_runtime::timer::sleep(CUT_POLL).await;
+            }
+        };
+        // An application that takes its time must not hold the end of the process.
+        let _ = adit_runtime::timer::timeout(CUT_WAIT, last_words).await;
     }
 }
 
@@ -223,5 +233,7 @@ impl Drop for Held {
 
 /// How often a drain looks whether the last connection has ended.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// How often a cut looks whether all that it cut has ended: the resolution of timers.
+const CUT_POLL: Duration = Duration::from_millis(1);
 /// Verified tokens a shard remembers; about 400 bytes each, so 8 MiB.
 const TOKENS_CACHED_MAX: usize = 20_000;

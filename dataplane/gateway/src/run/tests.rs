@@ -1,6 +1,9 @@
-//! A whole gateway in this process, with a control plane that it never finds: tunnels end with what they rest on.
+//! A whole gateway in this process, with a control plane that it never finds: tunnels end with what they rest on, and
+//! what is recorded of them and of requests when things end.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -13,10 +16,13 @@ use adit_transport::dial::{DialError, Dialler};
 use adit_transport::{Link, Socket};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
+use rcgen::{
+    CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType, SigningKey as _,
+};
 use time::OffsetDateTime;
 
 use super::*;
+use crate::limits;
 
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -64,15 +70,22 @@ impl Authority {
 const AGENT: &str = "spiffe://adit.local/subaccount/acme/agent/a1";
 const GATEWAY: &str = "spiffe://adit.local/gateway/gw";
 
-fn jwks() -> String {
-    let key = KeyPair::generate().unwrap();
-    let point = key.public_key_raw();
-    let part = |range| BASE64_URL_SAFE_NO_PAD.encode(&point[range]);
-    serde_json::json!({"keys": [{
-        "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "k",
-        "x": part(1..33), "y": part(33..65),
-    }]})
-    .to_string()
+// Keys as a gateway is given them, and a token of the application `shop` that one of them signed.
+fn issuer() -> (String, String) {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let text = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let jwks = json!({"keys": [{
+        "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "k",
+        "x": text(key.public_key_raw()),
+    }]});
+    let header = json!({"alg": "EdDSA", "kid": "k"}).to_string();
+    let claims = json!({
+        "iss": "i", "aud": ["a"], "zid": "acme", "client_id": "shop", "exp": clock::unix_now() + 600,
+    })
+    .to_string();
+    let signed = format!("{}.{}", text(header.as_bytes()), text(claims.as_bytes()));
+    let signature = text(&key.sign(signed.as_bytes()).unwrap());
+    (jwks.to_string(), format!("{signed}.{signature}"))
 }
 
 // Configuration and identity as an enrolment leaves them.
@@ -87,7 +100,7 @@ fn written(folder: &Path, authority: &Authority, more: &str) -> std::path::PathB
         "version": 1, "roots": authority.pem, "signing_keys": "", "revoked": [], "location": "",
     });
     fs::write(identity.join("trust.json"), trust.to_string()).unwrap();
-    fs::write(folder.join("jwks.json"), jwks()).unwrap();
+    fs::write(folder.join("jwks.json"), issuer().0).unwrap();
     let path = folder.join("gateway.toml");
     let text = format!(
         "[gateway]\ndrain = \"1s\"\n[control]\nurls = [\"https://127.0.0.1:1\"]\n\
@@ -98,9 +111,65 @@ fn written(folder: &Path, authority: &Authority, more: &str) -> std::path::PathB
     path
 }
 
+// As `written`, with the HTTP door and a record of each request; with a token for it.
+fn with_requests(folder: &Path, authority: &Authority, shards: usize) -> (Settings, String) {
+    let path = written(folder, authority, "");
+    let (jwks, token) = issuer();
+    fs::write(folder.join("jwks.json"), jwks).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let door = "[audit]\nlevel = \"all\"\n[http]\nlisten = \"127.0.0.1:0\"";
+    let text = text
+        .replace("[http]\nenabled = false", door)
+        .replace("shards = 1", &format!("shards = {shards}"));
+    fs::write(&path, text).unwrap();
+    (Settings::read(&path).unwrap(), token)
+}
+
+fn ask(gateway: &Gateway, token: &str, more: &str) -> TcpStream {
+    let mut application = TcpStream::connect(gateway.addresses().http.unwrap()).unwrap();
+    let limit = Some(Duration::from_secs(20));
+    application.set_read_timeout(limit).unwrap();
+    let head = request(token, more);
+    application.write_all(head.as_bytes()).unwrap();
+    application
+}
+
+fn request(token: &str, more: &str) -> String {
+    format!(
+        "GET http://erp.virtual/a HTTP/1.1\r\nHost: erp.virtual\r\n\
+         Proxy-Authorization: Bearer {token}\r\n{more}"
+    )
+}
+
+fn recorded(folder: &Path) -> Vec<serde_json::Value> {
+    let segment = folder.join("gateway/audit/0000000001.jsonl");
+    let records = fs::read_to_string(segment).unwrap();
+    records
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn on_a_shard(test: impl Future<Output = ()>) {
+    let limited = async {
+        adit_runtime::timer::timeout(Duration::from_secs(30), test)
+            .await
+            .expect("a test takes less than half a minute");
+    };
+    run_here(Driver::Epoll, limited).unwrap();
+}
+
 async fn dial(gateway: &Gateway, own: &Credentials, roots: &Roots) -> Rc<Link> {
     let (socket, admitted) = try_dial(gateway, own, roots).await.unwrap();
     Link::start(admitted.tunnel, socket, admitted.leftover)
+}
+
+// An agent knows that it was welcomed before the shard of its tunnel has it.
+async fn up(gateway: &Gateway) {
+    let all = || gateway.shared.directory.all();
+    while !all().iter().all(|entry| entry.is_open()) {
+        adit_runtime::timer::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 async fn try_dial(
@@ -176,12 +245,7 @@ fn tunnels_end_when_their_agents_certificate_ends_or_is_revoked_and_others_go_on
         let again = authority.credentials(AGENT, 2, 3600);
         assert!(try_dial(&gateway, &again, &roots).await.is_err());
     };
-    let limited = async {
-        adit_runtime::timer::timeout(Duration::from_secs(30), test)
-            .await
-            .expect("a test takes less than half a minute");
-    };
-    run_here(Driver::Epoll, limited).unwrap();
+    on_a_shard(test);
     gateway.drain();
     assert_eq!(gateway.wait(), ExitCode::SUCCESS);
     let folder = folder.path().join("gateway/audit");
@@ -191,6 +255,8 @@ fn tunnels_end_when_their_agents_certificate_ends_or_is_revoked_and_others_go_on
         lines.collect::<Vec<_>>()
     };
     assert_eq!(of("\"event\":\"up\"").len(), 4, "{records}");
+    // Also of those that the gateway ended when it ended itself.
+    assert_eq!(of("{\"ended\":{").len(), 4, "{records}");
     assert!(of("\"up\"").iter().all(|line| line.contains(AGENT)));
     let revoked = of("{\"ended\":{\"how\":\"revoked\"}}");
     assert_eq!(revoked.len(), 1, "{records}");
@@ -201,6 +267,55 @@ fn tunnels_end_when_their_agents_certificate_ends_or_is_revoked_and_others_go_on
     assert_eq!(of("\"record\":\"started\"").len(), 1);
     assert!(of("\"record\":\"started\"")[0].contains("\"node\":\"gw\""));
     assert_eq!(of("\"record\":\"stopped\"").len(), 1, "{records}");
+}
+
+#[test]
+fn what_is_under_way_when_a_gateway_is_cut_is_recorded_and_who_is_slow_does_not_hold_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let (settings, token) = with_requests(folder.path(), &authority, 1);
+    let gateway = Gateway::start(settings).unwrap();
+    let roots = authority.roots();
+    // Half a head, for which there would be 10 s.
+    let slow = ask(&gateway, &token, "");
+    on_a_shard(async {
+        let link = dial(&gateway, &authority.credentials(AGENT, 1, 3600), &roots).await;
+        up(&gateway).await;
+        let mut application = ask(&gateway, &token, "\r\n");
+        let stream = link.accept().await.unwrap();
+        let begun = clock::now();
+        advance(&gateway.shared, Phase::Cut);
+        link.ended().await;
+        let mut answer = String::new();
+        application.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("tunnel-lost"), "{answer}");
+        assert_eq!(gateway.wait(), ExitCode::SUCCESS);
+        // Half a second more is what a busy machine may need.
+        let took = clock::now() - begun;
+        let border = limits::CUT_WAIT + Duration::from_millis(500);
+        assert!(took >= limits::CUT_WAIT && took < border, "{took:?}");
+        drop(stream);
+    });
+    drop(slow);
+    let records = recorded(folder.path());
+    let requests = records.iter().filter(|line| line["record"] == "request");
+    let outcomes: Vec<_> = requests.map(|line| &line["outcome"]).collect();
+    let lost = json!({"refused": {"reason": "tunnel-lost"}});
+    assert_eq!(outcomes, [&lost], "{records:?}");
+    let ended = |line: &&serde_json::Value| line["event"]["ended"]["how"] == "closed";
+    assert_eq!(records.iter().filter(ended).count(), 1, "{records:?}");
+}
+
+#[test]
+fn a_gateway_without_tunnels_and_connections_is_cut_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (settings, _) = with_requests(folder.path(), &Authority::new(), 2);
+    let gateway = Gateway::start(settings).unwrap();
+    let begun = clock::now();
+    advance(&gateway.shared, Phase::Cut);
+    assert_eq!(gateway.wait(), ExitCode::SUCCESS);
+    let took = clock::now() - begun;
+    assert!(took < limits::CUT_WAIT, "{took:?}");
 }
 
 #[test]
