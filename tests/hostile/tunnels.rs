@@ -1,7 +1,7 @@
 //! Peers that misuse the multiplexer, at process level (M-01 to M-06, M-15): the tunnel ends, the process and
 //! its other tunnels do not.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -272,13 +272,26 @@ fn applications_that_leave_while_an_agent_says_nothing_leave_nothing_behind() {
     break_off(&waiting);
     drop(waiting);
     reset(&mut peer, stream);
-    // One that has only ended its direction waits for HALF_CLOSED_LIMIT, 30 s, and no longer.
+    // Nor do those hold anything that have left something unread behind.
+    let mut waiting = connect();
+    let stream = asked(&mut peer);
+    waiting.send("x").unwrap();
+    break_off(waiting.stream());
+    drop(waiting);
+    reset(&mut peer, stream);
+    // One that has only ended its direction waits for HALF_CLOSED_LIMIT, 30 s, and no longer; also one with a byte before
+    // its end, which is seen up to a second later.
     let waiting = socks();
     let stream = asked(&mut peer);
+    let mut with_a_byte = socks();
+    let behind = asked(&mut peer);
     waiting.shutdown(Shutdown::Write).unwrap();
+    with_a_byte.write_all(b"x").unwrap();
+    with_a_byte.shutdown(Shutdown::Write).unwrap();
     let begin = Instant::now();
     peer.patience(Duration::from_secs(60)).unwrap();
     reset(&mut peer, stream);
+    reset(&mut peer, behind);
     assert!(
         begin.elapsed() >= Duration::from_secs(29),
         "{:?}",

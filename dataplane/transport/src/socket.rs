@@ -112,6 +112,26 @@ impl Socket {
         Ok(seen)
     }
 
+    /// Whether the other end has not left. [`peek`](Self::peek) tells of that only when nothing waits before it.
+    ///
+    /// # Errors
+    /// `ConnectionAborted` when it has ended its direction, anything else when the connection is gone.
+    pub(crate) fn still_there(&self) -> io::Result<()> {
+        let descriptor = self.descriptor();
+        let mut asked = [PollFd::new(&descriptor, PollFlags::RDHUP)];
+        rustix::event::poll(&mut asked, Some(&Timespec::default()))?;
+        let [asked] = asked;
+        let said = asked.revents();
+        // First: who has reset the connection has ended his direction too.
+        if said.intersects(PollFlags::HUP | PollFlags::ERR) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if said.contains(PollFlags::RDHUP) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
+    }
+
     /// Whether a write would take something, or say what is wrong.
     fn has_room(&self) -> io::Result<bool> {
         let descriptor = self.descriptor();

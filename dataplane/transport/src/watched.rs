@@ -66,7 +66,7 @@ impl Watched {
 
     /// Waits until the other end is gone: broken off, or its direction ended (FIN). Somebody who has
     /// asked and then ends his direction is a client that gave up, as nginx and Envoy take it too.
-    /// Never ends when bytes wait to be read.
+    /// While bytes wait to be read, that is looked for once a second.
     pub async fn gone(&self) -> io::Error {
         loop {
             if let Err(error) = self.readable().await {
@@ -82,7 +82,15 @@ impl Watched {
                         "closed by the client",
                     );
                 }
-                Ok(_) => return std::future::pending().await,
+                // The socket is readable and stays so: no wait for that would tell of more. Who sends a byte that
+                // nobody reads, and leaves, must not count as one who is still there. Not looked at before the first
+                // second is over: whoever sends several requests and then ends his direction gets what is answered soon.
+                Ok(_) => {
+                    adit_runtime::timer::sleep(UNREAD_LOOK).await;
+                    if let Err(error) = self.socket.still_there() {
+                        return error;
+                    }
+                }
             }
         }
     }
@@ -126,5 +134,77 @@ impl Wire for Watched {
 
     fn abort(&self) {
         self.socket.abort();
+    }
+}
+
+/// How often somebody whose bytes wait unread is looked at: as often as limits of seconds need, and what that costs is
+/// nothing beside a request.
+const UNREAD_LOOK: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use adit_runtime::clock;
+    use adit_runtime::shard::{Driver, choose, run_here};
+    use adit_runtime::timer::timeout;
+
+    use super::*;
+    use crate::socket::Leg;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    // Watched, with a byte that nobody has read; and its other end.
+    async fn with_a_byte() -> (Watched, Socket) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let other = Socket::connect(address, LONG, Leg::Local).await.unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        other.write_all(b"x").await.unwrap();
+        let watched = Watched::new(Socket::from_std(accepted, Leg::Local).unwrap());
+        watched.readable().await.unwrap();
+        (watched, other)
+    }
+
+    fn on_both_drivers(test: impl AsyncFn()) {
+        for driver in [choose(None).unwrap().driver, Driver::Epoll] {
+            run_here(driver, test()).unwrap();
+        }
+    }
+
+    #[test]
+    fn whoever_sends_a_byte_that_nobody_reads_and_leaves_is_gone() {
+        on_both_drivers(async || {
+            let (watched, other) = with_a_byte().await;
+            other.abort();
+            drop(other);
+            let error = timeout(LONG, watched.gone()).await.expect("reset");
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+
+            let (watched, other) = with_a_byte().await;
+            other.finish().await.unwrap();
+            let error = timeout(LONG, watched.gone()).await.expect("ended");
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+            assert_eq!(watched.read(&mut [0; 8]).await.unwrap(), 1);
+        });
+    }
+
+    #[test]
+    fn somebody_who_leaves_while_his_byte_is_watched_is_gone_within_a_look() {
+        on_both_drivers(async || {
+            let (watched, other) = with_a_byte().await;
+            let stays = timeout(Duration::from_millis(100), watched.gone()).await;
+            assert!(stays.is_err(), "it is still there: {stays:?}");
+            let far = other.detach().unwrap();
+            drop(other);
+            let leaving = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(100));
+                drop(far);
+            });
+            let begun = clock::now();
+            let error = timeout(LONG, watched.gone()).await.expect("it has left");
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+            let took = clock::now() - begun;
+            assert!(took < 2 * UNREAD_LOOK, "{took:?}");
+            leaving.join().unwrap();
+        });
     }
 }
