@@ -10,7 +10,7 @@ use crate::text::Text;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "who records fills in all of it")]
 pub struct Request<'a> {
-    /// When it ended; of an opaque conversation, when it began.
+    /// When it ended; of an opaque conversation, or one after an upgrade (status 101), when it began.
     pub unix_ms: u64,
     /// Its id, as the caller got it.
     #[serde(borrow)]

@@ -58,7 +58,7 @@ pub(crate) enum Outcome {
     /// The application went away, or its answer broke off.
     #[default]
     BrokenOff,
-    /// Its answer was carried, with this status; 0: its opaque conversation has begun.
+    /// Its answer was carried, with this status; 101: what it was upgraded to has begun; 0: its opaque conversation has.
     Answered(u16),
     /// It was refused.
     Refused(Refusal),

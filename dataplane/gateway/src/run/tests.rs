@@ -1,19 +1,22 @@
 //! A whole gateway in this process, with a control plane that it never finds: tunnels end with what they rest on, and
 //! what is recorded of them and of requests when things end.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use adit_proto::connect::{Request, Response};
 use adit_proto::hello::{Hello, VERSION};
+use adit_relay::gather;
 use adit_runtime::resolve::Resolver;
 use adit_runtime::shard::{Driver, run_here};
 use adit_tls::{Credentials, Leaf, Roots};
 use adit_transport::accept::Admitted;
 use adit_transport::dial::{DialError, Dialler};
-use adit_transport::{Link, Socket};
+use adit_transport::{Link, Socket, Stream};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rcgen::{
@@ -139,6 +142,25 @@ fn request(token: &str, more: &str) -> String {
         "GET http://erp.virtual/a HTTP/1.1\r\nHost: erp.virtual\r\n\
          Proxy-Authorization: Bearer {token}\r\n{more}"
     )
+}
+
+// The id under which an agent is asked.
+async fn asked_for(stream: &Stream) -> String {
+    let (mut pieces, mut front) = (VecDeque::new(), Vec::new());
+    let id = gather::from_stream(stream, &mut pieces, &mut front, |bytes| {
+        let asked = Request::decode(bytes).map_err(drop)?;
+        Ok::<_, ()>(asked.map(|(request, _)| request.id.to_string()))
+    });
+    id.await.expect("a gateway asks as agreed")
+}
+
+async fn answer_with(stream: &Stream, head: &str) {
+    let mut out = Vec::new();
+    Response::Accepted.encode(&mut out);
+    out.extend_from_slice(head.as_bytes());
+    stream.send_bytes(&out, false).await.unwrap();
+    // A timer fires when nothing else is ready: what was queued has left, also when the test blocks next.
+    adit_runtime::timer::sleep(Duration::from_millis(1)).await;
 }
 
 fn recorded(folder: &Path) -> Vec<serde_json::Value> {
@@ -304,6 +326,49 @@ fn what_is_under_way_when_a_gateway_is_cut_is_recorded_and_who_is_slow_does_not_
     assert_eq!(outcomes, [&lost], "{records:?}");
     let ended = |line: &&serde_json::Value| line["event"]["ended"]["how"] == "closed";
     assert_eq!(records.iter().filter(ended).count(), 1, "{records:?}");
+}
+
+#[test]
+fn an_upgraded_connection_is_recorded_when_its_conversation_begins_and_not_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let (settings, token) = with_requests(folder.path(), &authority, 1);
+    let gateway = Gateway::start(settings).unwrap();
+    let roots = authority.roots();
+    let requests = || {
+        let mut records = recorded(folder.path());
+        records.retain(|line| line["record"] == "request");
+        records
+    };
+    on_a_shard(async {
+        let link = dial(&gateway, &authority.credentials(AGENT, 1, 3600), &roots).await;
+        up(&gateway).await;
+        let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let mut application = ask(&gateway, &token, upgrade);
+        let stream = link.accept().await.unwrap();
+        let id = asked_for(&stream).await;
+        let answer =
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        answer_with(&stream, answer).await;
+        while requests().is_empty() {
+            adit_runtime::timer::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(link.is_open(), "the conversation goes on");
+        // Its end tells nothing more.
+        stream.finish();
+        adit_runtime::timer::sleep(Duration::from_millis(1)).await;
+        application.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut all = String::new();
+        application.read_to_string(&mut all).unwrap();
+        assert!(all.starts_with("HTTP/1.1 101 "), "{all}");
+        gateway.drain();
+        assert_eq!(gateway.wait(), ExitCode::SUCCESS);
+        let requests = requests();
+        assert_eq!(requests.len(), 1, "{requests:?}");
+        assert_eq!(requests[0]["request"], id);
+        assert_eq!(requests[0]["outcome"], json!({"passed": {"status": 101}}));
+        assert_eq!(requests[0]["caller"], "shop");
+    });
 }
 
 #[test]

@@ -102,6 +102,8 @@ impl Connection {
                     }
                     return self.close(!request_whole).await;
                 }
+                // Told when it began.
+                Attempt::Upgraded => return self.close(false).await,
                 Attempt::Gone => {
                     ended(Outcome::BrokenOff);
                     self.wire.abort();
@@ -226,6 +228,9 @@ impl Connection {
                 reusable,
             },
             Ok(Answer::Upgraded) => {
+                // From here on it is a conversation, which may last for days.
+                let outcome = asked.steps.outcome();
+                shard.ended(asking.id, &asked.steps, &asked.wanted(), outcome);
                 let mut first = pieces;
                 // What came behind the head has waited for this.
                 let early = std::mem::take(spill);
@@ -233,10 +238,7 @@ impl Connection {
                 if stream.send_bytes(&early, false).await.is_ok() {
                     let _ = duplex(stream, &mut first, &self.wire).await;
                 }
-                Attempt::Answered {
-                    request_whole: true,
-                    reusable: false,
-                }
+                Attempt::Upgraded
             }
             Err(_) if written.get() => {
                 stream.reset();
@@ -360,6 +362,8 @@ impl Connection {
 enum Attempt {
     // Response carried whole; the request as well or not.
     Answered { request_whole: bool, reusable: bool },
+    // What was carried then has ended.
+    Upgraded,
     // Refused or failed before a byte went to the application.
     Refused(Refusal, Retry),
     // The application is gone, or got a part of the response: only closing is left.
