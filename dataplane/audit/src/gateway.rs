@@ -71,7 +71,7 @@ pub enum RequestOutcome<'a> {
         #[serde(borrow)]
         reason: Text<'a>,
     },
-    /// The application went away, or its answer broke off.
+    /// The application went away, its answer broke off, or the gateway had no room for it any more.
     BrokenOff,
 }
 

@@ -62,13 +62,10 @@ pub(crate) enum Message {
         admitted: Box<Admitted>,
         entry: Arc<Entry>,
     },
-    /// An application's connection whose next request needs a tunnel of this shard; `input` is what
-    /// was read of it, `tries` how often that request was sent before.
+    /// An application's connection whose next request needs a tunnel of this shard.
     Http {
         socket: TcpStream,
-        peer: SocketAddr,
-        input: Vec<u8>,
-        tries: u32,
+        asked: Box<HttpAsked>,
     },
     /// A SOCKS conversation that has been negotiated.
     Socks {
@@ -80,6 +77,18 @@ pub(crate) enum Message {
     Trust,
     /// The process drains: look at its phase.
     Drain,
+}
+
+/// A request whose head was read, of somebody who has proven who it is.
+pub(crate) struct HttpAsked {
+    pub(crate) from: SocketAddr,
+    pub(crate) caller: Arc<Caller>,
+    /// An agent may have recorded it under this already.
+    pub(crate) id: RequestId,
+    /// What was read of its connection.
+    pub(crate) input: Vec<u8>,
+    /// How often it was sent before.
+    pub(crate) tries: u32,
 }
 
 /// What a SOCKS client asked for, authenticated.
@@ -168,12 +177,9 @@ impl Shard {
                     admitted,
                     entry,
                 } => tunnels::adopt(&self, socket, *admitted, entry),
-                Message::Http {
-                    socket,
-                    peer,
-                    input,
-                    tries,
-                } => listen::http::adopt(&self, socket, peer, input, tries),
+                Message::Http { socket, asked } => {
+                    listen::http::adopt(&self, socket, *asked);
+                }
                 Message::Socks { socket, asked } => listen::socks5::adopt(&self, socket, *asked),
                 Message::Trust => expiry::trust(&self),
                 Message::Drain => {

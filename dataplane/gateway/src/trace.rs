@@ -55,7 +55,7 @@ pub(crate) struct Wanted<'a> {
 /// How a request ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Outcome {
-    /// The application went away, or its answer broke off.
+    /// The application went away, its answer broke off, or the shard it needed was full.
     #[default]
     BrokenOff,
     /// Its answer was carried, with this status; 101: what it was upgraded to has begun; 0: its opaque conversation has.

@@ -7,6 +7,7 @@ mod carry;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_proto::connect::RequestId;
@@ -23,7 +24,7 @@ use crate::authenticate;
 use crate::door::{self, Conversation, Route};
 use crate::metrics::Counters;
 use crate::refuse::{self, Asked};
-use crate::shard::{Message, Shard};
+use crate::shard::{Held, HttpAsked, Message, Shard};
 use crate::trace::{Outcome, Steps};
 
 /// Accepts connections until the drain begins.
@@ -36,41 +37,69 @@ pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
                     tracing::warn!(%error, door = "http", "accept failed");
                 })
                 .await;
-            start(&shard, socket, peer, None);
+            if let Some(held) = shard.hold() {
+                start(&shard, held, socket, peer, None);
+            }
         }
     };
     either(shard.draining.wait(), accepting).await;
 }
 
 /// A connection that another shard read a head from.
-pub(crate) fn adopt(
-    shard: &Rc<Shard>,
-    socket: std::net::TcpStream,
-    peer: SocketAddr,
-    input: Vec<u8>,
-    tries: u32,
-) {
-    let moved = Moved { input, tries };
-    match Socket::from_std(socket, Leg::Local) {
-        Ok(socket) => start(shard, socket, peer, Some(moved)),
-        Err(error) => tracing::debug!(%error, "moved connection was lost"),
+pub(crate) fn adopt(shard: &Rc<Shard>, socket: std::net::TcpStream, asked: HttpAsked) {
+    match (Socket::from_std(socket, Leg::Local), shard.hold()) {
+        (Ok(socket), Some(held)) => start(shard, held, socket, asked.from, Some(asked)),
+        (Ok(_), None) | (Err(_), _) => unserved(shard, &asked),
     }
 }
 
-// What a connection brings from the shard it comes from.
-struct Moved {
-    input: Vec<u8>,
-    tries: u32,
-}
-
-fn start(shard: &Rc<Shard>, socket: Socket, peer: SocketAddr, moved: Option<Moved>) {
-    let Some(held) = shard.hold() else {
+// Its caller was let in, and now there is no place for it: it ends without an answer, and not without a record.
+fn unserved(shard: &Shard, asked: &HttpAsked) {
+    // It was read before.
+    let Ok(Some(head)) = RequestHead::parse(&asked.input, &Limits::REQUESTS) else {
         return;
     };
+    let host = head.authority(&asked.input).canonical_host();
+    let wanted = wanted_by(asked.from, &head, &asked.input, &host);
+    wanted.steps.called_by(&asked.caller);
+    shard.ended(
+        asked.id,
+        &wanted.steps,
+        &wanted.wanted(),
+        Outcome::BrokenOff,
+    );
+}
+
+fn wanted_by<'a>(
+    from: SocketAddr,
+    head: &RequestHead,
+    input: &'a [u8],
+    host: &'a str,
+) -> Asked<'a> {
+    Asked {
+        from: Some(from),
+        method: head.method(input),
+        host,
+        port: head.authority(input).port_or_default(),
+        path: std::str::from_utf8(head.path(input)).unwrap_or_default(),
+        location: head.location(input).unwrap_or_default(),
+        steps: Steps::begin(),
+        ..Asked::default()
+    }
+}
+
+fn start(
+    shard: &Rc<Shard>,
+    held: Held,
+    socket: Socket,
+    peer: SocketAddr,
+    moved: Option<HttpAsked>,
+) {
     let shard = Rc::clone(shard);
     let mut connection = Connection {
         wire: Watched::new(socket),
         moved: moved.is_some(),
+        id: moved.as_ref().map(|moved| moved.id),
         tries: moved.as_ref().map_or(0, |moved| moved.tries),
         input: moved.map(|moved| moved.input).unwrap_or_default(),
         peer,
@@ -105,6 +134,8 @@ pub(super) struct Connection {
     // Bytes read and not yet used: the head under way, what follows it.
     pub(super) input: Vec<u8>,
     moved: bool,
+    // Of a request that was moved here: the one it has.
+    id: Option<RequestId>,
     // How often the request under way was sent on another shard.
     tries: u32,
     peer: SocketAddr,
@@ -114,7 +145,7 @@ pub(super) struct Connection {
 pub(super) struct Asking<'a> {
     pub(super) head: &'a RequestHead,
     pub(super) id: RequestId,
-    pub(super) caller: &'a adit_token::Caller,
+    pub(super) caller: &'a Arc<adit_token::Caller>,
     pub(super) location: &'a str,
     pub(super) host: &'a str,
     pub(super) port: u16,
@@ -180,22 +211,10 @@ impl Connection {
     }
 
     async fn judge(&mut self, shard: &Rc<Shard>, head: &RequestHead, input: Vec<u8>) -> Next {
-        let id = door::request_id();
+        let id = self.id.take().unwrap_or_else(door::request_id);
         let keep_alive = head.keep_alive && shard.shared.drain.is_serving();
-        let authority = head.authority(&input);
-        let host = authority.canonical_host();
-        let port = authority.port_or_default();
-        let path = std::str::from_utf8(head.path(&input)).unwrap_or_default();
-        let method = head.method(&input);
-        let mut asked = Asked {
-            from: Some(self.peer),
-            method,
-            host: &host,
-            port,
-            path,
-            steps: Steps::begin(),
-            ..Asked::default()
-        };
+        let host = head.authority(&input).canonical_host();
+        let mut asked = wanted_by(self.peer, head, &input, &host);
         let is_connect = head.target == Target::Authority;
         // What cannot be read to its end without a backend must not be taken for the next request.
         let keep_refused = keep_alive && head.framing == Framing::None && !is_connect;
@@ -222,10 +241,9 @@ impl Connection {
                     .await;
             }
         };
-        let location = head.location(&input).unwrap_or_default();
+        let location = asked.location;
         asked.steps.called_by(&caller);
         asked.subaccount = &caller.subaccount;
-        asked.location = location;
 
         if let Err(refusal) = shard.shared.records.may_pass() {
             return self
@@ -236,7 +254,20 @@ impl Connection {
             door::route_or_wait(shard, &caller.subaccount, location, self.moved, None).await;
         let (link, entry) = match route {
             Route::Here(link, entry) => (link, entry),
-            Route::Shard(target) => return self.hand_over(shard, target, input, self.tries),
+            Route::Shard(target) => {
+                let tries = self.tries;
+                let moved = HttpAsked {
+                    from: self.peer,
+                    caller,
+                    id,
+                    input,
+                    tries,
+                };
+                if let Err(asked) = self.hand_over(shard, target, Box::new(moved)) {
+                    unserved(shard, &asked);
+                }
+                return Next::Over;
+            }
             Route::Nowhere => {
                 return self
                     .refuse_and_keep(
@@ -260,7 +291,7 @@ impl Connection {
             caller: &caller,
             location,
             host: &host,
-            port,
+            port: asked.port,
             keep_alive,
         };
         if is_connect {
@@ -270,21 +301,23 @@ impl Connection {
             .await
     }
 
-    fn hand_over(&self, shard: &Rc<Shard>, target: usize, input: Vec<u8>, tries: u32) -> Next {
-        if let Ok(socket) = self.wire.socket().detach() {
-            shard.counters.moved.increment(1);
-            let message = Message::Http {
-                socket,
-                peer: self.peer,
-                input,
-                tries,
-            };
-            // A full mailbox closes the connection: the other shard has more than it can do.
-            if let Some(mailbox) = shard.shared.mailboxes.get(target) {
-                let _ = mailbox.send(message);
-            }
+    // Gives back what it could not hand over: then the connection ends.
+    fn hand_over(
+        &self,
+        shard: &Shard,
+        target: usize,
+        asked: Box<HttpAsked>,
+    ) -> Result<(), Box<HttpAsked>> {
+        let mailbox = shard.shared.mailboxes.get(target);
+        let (Ok(socket), Some(mailbox)) = (self.wire.socket().detach(), mailbox) else {
+            return Err(asked);
+        };
+        shard.counters.moved.increment(1);
+        match mailbox.send(Message::Http { socket, asked }) {
+            // A full mailbox: the other shard has more than it can do.
+            Err(Message::Http { asked, .. }) => Err(asked),
+            Ok(()) | Err(_) => Ok(()),
         }
-        Next::Over
     }
 
     #[expect(

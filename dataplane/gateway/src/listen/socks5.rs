@@ -57,6 +57,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, listener: Listener) {
 /// A conversation that another shard negotiated.
 pub(crate) fn adopt(shard: &Rc<Shard>, socket: std::net::TcpStream, asked: SocksAsked) {
     let (Ok(socket), Some(held)) = (Socket::from_std(socket, Leg::Local), shard.hold()) else {
+        unserved(shard, &asked);
         return;
     };
     let shard = Rc::clone(shard);
@@ -196,16 +197,7 @@ async fn open(
             begin(shard, &link, &entry, &asked, (id, &steps), wire).await
         }
         Ok(Route::Shard(target)) => {
-            if let Ok(detached) = wire.socket().detach()
-                && let Some(mailbox) = shard.shared.mailboxes.get(target)
-            {
-                shard.counters.moved.increment(1);
-                // A full mailbox closes the connection: the other shard has more than it can do.
-                let _ = mailbox.send(Message::Socks {
-                    socket: detached,
-                    asked: Box::new(asked),
-                });
-            }
+            hand_over(shard, wire, target, Box::new(asked));
             return None;
         }
         Ok(Route::Nowhere) => Err(Refusal::NoAgent.into()),
@@ -238,6 +230,28 @@ async fn open(
     ended(steps.outcome());
     Counters::opaque("socks5");
     Some(conversation)
+}
+
+// What cannot be handed over ends here.
+fn hand_over(shard: &Shard, wire: &Watched, target: usize, asked: Box<SocksAsked>) {
+    let mailbox = shard.shared.mailboxes.get(target);
+    let (Ok(socket), Some(mailbox)) = (wire.socket().detach(), mailbox) else {
+        unserved(shard, &asked);
+        return;
+    };
+    shard.counters.moved.increment(1);
+    // A full mailbox closes the connection: the other shard has more than it can do.
+    if let Err(Message::Socks { asked, .. }) = mailbox.send(Message::Socks { socket, asked }) {
+        unserved(shard, &asked);
+    }
+}
+
+// Its caller was let in, and now there is no place for it: it ends without an answer, and not without a record.
+fn unserved(shard: &Shard, asked: &SocksAsked) {
+    let steps = Steps::begin();
+    steps.called_by(&asked.caller);
+    let id = door::request_id();
+    shard.ended(id, &steps, &wanted(asked), Outcome::BrokenOff);
 }
 
 async fn begin(

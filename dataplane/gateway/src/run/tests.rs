@@ -11,6 +11,7 @@ use std::path::Path;
 use adit_proto::connect::{Request, Response};
 use adit_proto::hello::{Hello, VERSION};
 use adit_relay::gather;
+use adit_runtime::local::{Either, either};
 use adit_runtime::resolve::Resolver;
 use adit_runtime::shard::{Driver, run_here};
 use adit_tls::{Credentials, Leaf, Roots};
@@ -369,6 +370,87 @@ fn an_upgraded_connection_is_recorded_when_its_conversation_begins_and_not_again
         assert_eq!(requests[0]["outcome"], json!({"passed": {"status": 101}}));
         assert_eq!(requests[0]["caller"], "shop");
     });
+}
+
+#[test]
+fn a_request_sent_again_by_another_shard_keeps_its_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let (settings, token) = with_requests(folder.path(), &authority, 2);
+    let gateway = Gateway::start(settings).unwrap();
+    let roots = authority.roots();
+    on_a_shard(async {
+        let own = authority.credentials(AGENT, 1, 3600);
+        let links = [
+            dial(&gateway, &own, &roots).await,
+            dial(&gateway, &own, &roots).await,
+        ];
+        up(&gateway).await;
+        let mut application = ask(&gateway, &token, "Connection: close\r\n\r\n");
+        let (first, second, stream) = match either(links[0].accept(), links[1].accept()).await {
+            Either::Left(stream) => (&links[0], &links[1], stream.unwrap()),
+            Either::Right(stream) => (&links[1], &links[0], stream.unwrap()),
+        };
+        let id = asked_for(&stream).await;
+        first.close().await;
+        let stream = second.accept().await.unwrap();
+        assert_eq!(asked_for(&stream).await, id);
+        answer_with(&stream, "HTTP/1.1 204 No Content\r\n\r\n").await;
+        stream.finish();
+        adit_runtime::timer::sleep(Duration::from_millis(1)).await;
+        let mut answer = String::new();
+        application.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+        gateway.drain();
+        assert_eq!(gateway.wait(), ExitCode::SUCCESS);
+        let records = recorded(folder.path());
+        let requests = records.iter().filter(|line| line["record"] == "request");
+        let told: Vec<_> = requests
+            .map(|line| (&line["request"], &line["outcome"]))
+            .collect();
+        let passed = json!({"passed": {"status": 204}});
+        assert_eq!(told, [(&json!(id), &passed)], "{records:?}");
+    });
+}
+
+#[test]
+fn a_request_that_needs_a_full_shard_is_recorded_by_whom_it_was_and_what_it_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let (mut settings, token) = with_requests(folder.path(), &authority, 2);
+    settings.limits.connections_max = 1;
+    let gateway = Gateway::start(settings).unwrap();
+    let roots = authority.roots();
+    on_a_shard(async {
+        let link = dial(&gateway, &authority.credentials(AGENT, 1, 3600), &roots).await;
+        up(&gateway).await;
+        // Each shard keeps one and closes the others.
+        let connections = || gateway.shared.connections.load(Ordering::Acquire);
+        let mut applications = Vec::new();
+        while connections() < 2 {
+            applications.push(TcpStream::connect(gateway.addresses().http.unwrap()).unwrap());
+            adit_runtime::timer::sleep(Duration::from_millis(10)).await;
+        }
+        for application in &mut applications {
+            // One that was closed takes nothing.
+            let _ = application.write_all(request(&token, "\r\n").as_bytes());
+        }
+        let stream = link.accept().await.unwrap();
+        while connections() > 1 {
+            adit_runtime::timer::sleep(Duration::from_millis(10)).await;
+        }
+        advance(&gateway.shared, Phase::Cut);
+        assert_eq!(gateway.wait(), ExitCode::SUCCESS);
+        drop(stream);
+    });
+    let records = recorded(folder.path());
+    let broken: Vec<_> = records
+        .iter()
+        .filter(|line| line["outcome"] == "broken-off")
+        .collect();
+    assert_eq!(broken.len(), 1, "{records:?}");
+    let told = ["caller", "subaccount", "system", "method", "path"].map(|name| &broken[0][name]);
+    assert_eq!(told, ["shop", "acme", "erp.virtual:80", "GET", "/a"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_proto::connect::{Protocol, Response};
@@ -23,7 +24,7 @@ use super::{Asking, Connection, Next};
 use crate::door::{self, Route};
 use crate::metrics::Counters;
 use crate::refuse::Asked;
-use crate::shard::Shard;
+use crate::shard::{HttpAsked, Shard};
 use crate::trace::Outcome;
 
 impl Connection {
@@ -35,7 +36,7 @@ impl Connection {
         asked: &Asked<'_>,
         input: &[u8],
         mut link: Rc<adit_transport::Link>,
-        mut entry: std::sync::Arc<crate::directory::Entry>,
+        mut entry: Arc<crate::directory::Entry>,
     ) -> Next {
         let head = asking.head;
         let mut front = Vec::with_capacity(head.head_bytes + 256);
@@ -137,7 +138,18 @@ impl Connection {
                             }
                             Route::Shard(target) => {
                                 shard.counters.retried.increment(1);
-                                return self.hand_over(shard, target, input.to_vec(), tries);
+                                let moved = HttpAsked {
+                                    from: self.peer,
+                                    caller: Arc::clone(asking.caller),
+                                    id: asking.id,
+                                    input: input.to_vec(),
+                                    tries,
+                                };
+                                // Told here where it is known which agent had it.
+                                if self.hand_over(shard, target, Box::new(moved)).is_err() {
+                                    ended(Outcome::BrokenOff);
+                                }
+                                return Next::Over;
                             }
                             Route::Nowhere => {}
                         }
