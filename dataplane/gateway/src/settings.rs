@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use adit_audit::Level;
 use adit_recorder::AuditSettings;
 use adit_runtime::settings::{Document, Problems, Section};
 use adit_runtime::{admin, logging};
@@ -158,7 +159,15 @@ impl Settings {
             || gateway.path("identity", IDENTITY),
             |control| control.identity.clone(),
         );
-        let audit = AuditSettings::read(&root.section("audit"), identity.with_file_name("audit"));
+        let section = root.section("audit");
+        let audit = AuditSettings::read(&section, identity.with_file_name("audit"));
+        if audit.keeping.level == Level::Off && !audit.sinks.is_empty() {
+            section.problem(
+                "level",
+                "at \"off\" a gateway records nothing, and so sends nothing; take \"denied\" or \"all\", or delete \
+                 [audit.syslog] and [audit.otlp]",
+            );
+        }
         let admin = admin::Settings::read(&root.section("admin"));
         let logging = logging::Settings::read(&root.section("log"));
         let cores = u64::try_from(adit_runtime::shard::cores()).unwrap_or(1);

@@ -454,6 +454,31 @@ fn a_request_that_needs_a_full_shard_is_recorded_by_whom_it_was_and_what_it_want
 }
 
 #[test]
+fn sinks_at_level_off_are_a_mistake_at_a_gateway_since_nothing_is_recorded_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path(), &Authority::new(), "");
+    let text = fs::read_to_string(&path).unwrap();
+    for (audit, is_mistake) in [
+        ("level = \"off\"\n[audit.syslog]\nserver = \"s\"\n", true),
+        (
+            "level = \"denied\"\n[audit.syslog]\nserver = \"s\"\n",
+            false,
+        ),
+        ("level = \"off\"\n", false),
+    ] {
+        fs::write(&path, format!("{text}[audit]\n{audit}")).unwrap();
+        let read = Settings::read(&path).map_err(|problems| problems.to_string());
+        match read {
+            Ok(_) => assert!(!is_mistake, "{audit}"),
+            Err(problems) => assert!(
+                is_mistake && problems.contains("audit.level: at \"off\" a gateway"),
+                "{problems}"
+            ),
+        }
+    }
+}
+
+#[test]
 fn a_gateway_without_tunnels_and_connections_is_cut_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let (settings, _) = with_requests(folder.path(), &Authority::new(), 2);
