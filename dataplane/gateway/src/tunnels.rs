@@ -76,16 +76,7 @@ async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
             shard.counters.tunnels_failed.increment(1);
             // A scanner that connects and leaves is not worth an entry.
             if let Some(reason) = reason(&error) {
-                let words = error.to_string();
-                let event = TunnelEvent::Refused {
-                    reason: Text::of(reason),
-                    words: Text::of(&words),
-                };
-                shared.records.tunnel(&visitor, None, event);
-                let what = format!("{from}: {words}");
-                shared
-                    .journal
-                    .record("tunnel-refused", &what, clock::unix_now());
+                refused(shard, &visitor, reason, &error.to_string());
             }
             tracing::info!(%from, %error, "tunnel refused");
             return;
@@ -97,14 +88,8 @@ async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
     // Those that were greeted at the same time did not see each other.
     let registered = shared.directory.of_agent(&entry.subaccount, &entry.agent);
     if registered > shared.limits.tunnels_per_agent_max {
-        shared.directory.remove(&entry, clock::now());
-        shard.counters.tunnels_failed.increment(1);
-        let event = TunnelEvent::Refused {
-            reason: Text::of(Refusal::StreamsExhausted.reason()),
-            words: Text::of(TOO_MANY_TUNNELS),
-        };
-        shared.records.tunnel(&visitor, None, event);
-        tracing::info!(%from, agent = %entry.agent, "tunnel refused: {TOO_MANY_TUNNELS}");
+        let refusal = Refusal::StreamsExhausted;
+        lost(shard, &entry, &visitor, refusal, TOO_MANY_TUNNELS);
         return;
     }
     if target == shard.index {
@@ -114,8 +99,8 @@ async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
     let detached = match socket.detach() {
         Ok(detached) => detached,
         Err(error) => {
-            tracing::warn!(%error, "tunnel could not be moved");
-            shared.directory.remove(&entry, clock::now());
+            let words = format!("it could not be moved to its shard: {error}");
+            lost(shard, &entry, &visitor, Refusal::Internal, &words);
             return;
         }
     };
@@ -131,7 +116,8 @@ async fn admit(shard: &Rc<Shard>, socket: Socket, from: SocketAddr) {
         .get(target)
         .is_some_and(|mailbox| mailbox.send(message).is_ok());
     if !sent {
-        shared.directory.remove(&entry, clock::now());
+        let words = "it could not be moved to its shard: that takes no more, or has ended";
+        lost(shard, &entry, &visitor, Refusal::Internal, words);
     }
 }
 
@@ -231,10 +217,43 @@ pub(crate) fn adopt(
     match Socket::from_std(socket, Leg::Tunnel) {
         Ok(socket) => run(shard, socket, admitted, entry),
         Err(error) => {
-            tracing::warn!(%error, agent = %entry.agent, "moved tunnel was lost");
-            shard.shared.directory.remove(&entry, clock::now());
+            let visitor = visitor(&entry, &admitted.tunnel.peer().identity);
+            let words = format!("its shard could not take it: {error}");
+            lost(shard, &entry, &visitor, Refusal::Internal, &words);
         }
     }
+}
+
+// An agent as it was when it was admitted.
+fn visitor(entry: &Entry, identity: &PeerIdentity) -> Visitor {
+    let mut visitor = Visitor {
+        from: entry.peer.clone(),
+        location: None,
+        certificate: None,
+    };
+    visitor.known(identity, &entry.location);
+    visitor
+}
+
+// It was welcomed, and is not kept all the same. Its agent sees a tunnel that ends at once, and here it shall be found why.
+fn lost(shard: &Shard, entry: &Arc<Entry>, visitor: &Visitor, refusal: Refusal, words: &str) {
+    shard.shared.directory.remove(entry, clock::now());
+    shard.counters.tunnels_failed.increment(1);
+    refused(shard, visitor, refusal.reason(), words);
+    tracing::warn!(from = %visitor.from, agent = %entry.agent, "tunnel refused: {words}");
+}
+
+fn refused(shard: &Shard, visitor: &Visitor, reason: &str, words: &str) {
+    let shared = &shard.shared;
+    let event = TunnelEvent::Refused {
+        reason: Text::of(reason),
+        words: Text::of(words),
+    };
+    shared.records.tunnel(visitor, None, event);
+    let what = format!("{}: {words}", visitor.from);
+    shared
+        .journal
+        .record("tunnel-refused", &what, clock::unix_now());
 }
 
 fn run(shard: &Rc<Shard>, socket: Socket, admitted: Admitted, entry: Arc<Entry>) {
@@ -248,12 +267,7 @@ fn run(shard: &Rc<Shard>, socket: Socket, admitted: Admitted, entry: Arc<Entry>)
         tunnel = entry.id, agent = %entry.agent, subaccount = %entry.subaccount, location = %entry.location,
         from = %entry.peer, shard = shard.index, "tunnel up"
     );
-    let mut visitor = Visitor {
-        from: entry.peer.clone(),
-        location: None,
-        certificate: None,
-    };
-    visitor.known(&link.peer().identity, &entry.location);
+    let visitor = visitor(&entry, &link.peer().identity);
     let records = &shard.shared.records;
     records.tunnel(&visitor, Some(entry.id), TunnelEvent::Up);
     let shard = Rc::clone(shard);

@@ -26,6 +26,7 @@ use rcgen::{
 use time::OffsetDateTime;
 
 use super::*;
+use crate::directory::Registration;
 use crate::limits;
 
 struct Authority {
@@ -451,6 +452,56 @@ fn a_request_that_needs_a_full_shard_is_recorded_by_whom_it_was_and_what_it_want
     assert_eq!(broken.len(), 1, "{records:?}");
     let told = ["caller", "subaccount", "system", "method", "path"].map(|name| &broken[0][name]);
     assert_eq!(told, ["shop", "acme", "erp.virtual:80", "GET", "/a"]);
+}
+
+#[test]
+fn a_tunnel_that_was_welcomed_and_cannot_be_kept_is_recorded_as_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let settings = Settings::read(&written(folder.path(), &authority, "")).unwrap();
+    let gateway = Gateway::start(settings).unwrap();
+    let roots = authority.roots();
+    on_a_shard(async {
+        let own = authority.credentials(AGENT, 1, 3600);
+        let (_socket, admitted) = try_dial(&gateway, &own, &roots).await.unwrap();
+        up(&gateway).await;
+        let directory = &gateway.shared.directory;
+        let entry = directory.register(Registration {
+            shard: 0,
+            subaccount: "acme".to_owned(),
+            location: "hq".to_owned(),
+            agent: "a2".to_owned(),
+            instance: [8; 16],
+            software: String::new(),
+            peer: "192.0.2.7:40000".to_owned(),
+            suite: "",
+            since_unix: 0,
+        });
+        // The driver takes it, but it has no options of a socket.
+        let file = fs::File::open("/dev/null").unwrap();
+        let sent = gateway.shared.mailboxes[0].send(Message::Tunnel {
+            socket: TcpStream::from(std::os::fd::OwnedFd::from(file)),
+            admitted: Box::new(admitted),
+            entry,
+        });
+        assert!(sent.is_ok());
+        while directory.of_agent("acme", "a2") > 0 {
+            adit_runtime::timer::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let journal = gateway.shared.journal.latest("tunnel-refused").unwrap();
+    let journal = &journal.message;
+    assert!(journal.contains("192.0.2.7:40000"), "{journal}");
+    gateway.drain();
+    assert_eq!(gateway.wait(), ExitCode::SUCCESS);
+    let records = recorded(folder.path());
+    let of_it: Vec<_> = records
+        .iter()
+        .filter(|line| line["from"] == "192.0.2.7:40000")
+        .collect();
+    assert_eq!(of_it.len(), 1, "{records:?}");
+    assert_eq!(of_it[0]["event"]["refused"]["reason"], "internal");
+    assert_eq!(of_it[0]["location"], "hq");
 }
 
 #[test]
