@@ -9,7 +9,7 @@ use crate::limits::TEXT_BYTES_MAX;
 
 /// Text for a record. Whatever it was made of, it is printable ASCII of at most [`TEXT_BYTES_MAX`] bytes and a note of
 /// how much was cut: other bytes stand as `\xNN`, a backslash as two.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Text<'a> {
     // UTF-8; kept as bytes because being told so costs as much as all else that a record does with it.
     bytes: Cow<'a, [u8]>,
@@ -64,6 +64,12 @@ impl fmt::Display for Text<'_> {
     }
 }
 
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Text").field(&self.as_str()).finish()
+    }
+}
+
 impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
@@ -108,6 +114,11 @@ mod tests {
         let text = "/sap/opu/odata;v=2/X('a')?$top=1 \"~";
         assert_eq!(Text::of(text).as_str(), text);
         assert!(matches!(Text::of(text).bytes, Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn whoever_debugs_reads_it_too() {
+        assert_eq!(format!("{:?}", Text::of("a\"b")), r#"Text("a\"b")"#);
     }
 
     #[test]
