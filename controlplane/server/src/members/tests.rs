@@ -36,6 +36,14 @@ async fn user(members: &Members, name: &str) -> User {
     user
 }
 
+async fn token_of(members: &Members, principal: &Principal) -> Result<api::Token, Trouble> {
+    let wish = api::NewToken {
+        label: "ci".to_owned(),
+        days: 1,
+    };
+    members.new_token(&by(), principal, wish).await
+}
+
 fn login_of(name: &str) -> Bearer {
     Bearer::Login(Login {
         user: UserName::from_str(name).unwrap(),
@@ -115,13 +123,7 @@ async fn tokens_of_one_max_may_be_made_and_no_more_since_their_owner_would_be_lo
     let (_folder, members) = members().await;
     let ada = user(&members, "ada").await;
     let principal = ada.principal().unwrap();
-    let make = async || {
-        let wish = api::NewToken {
-            label: "ci".to_owned(),
-            days: 1,
-        };
-        members.new_token(&by(), &principal, wish).await
-    };
+    let make = async || token_of(&members, &principal).await;
     for _ in 0..TOKENS_OF_ONE_MAX {
         make().await.unwrap();
     }
@@ -166,13 +168,7 @@ async fn r15_what_only_a_newer_version_knows_counts_as_open_and_is_its_owners() 
     let (_folder, members) = members().await;
     let ada = user(&members, "ada").await;
     let principal = ada.principal().unwrap();
-    let make = async || {
-        let wish = api::NewToken {
-            label: "ci".to_owned(),
-            days: 1,
-        };
-        members.new_token(&by(), &principal, wish).await
-    };
+    let make = async || token_of(&members, &principal).await;
     make().await.unwrap();
     let all = scan::all(&*members.store, &keys::bearers()).await.unwrap();
     add_member(&*members.store, &all[0].key, "/api-token").await;

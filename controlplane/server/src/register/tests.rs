@@ -3,7 +3,7 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use adit_api::Invite;
+use adit_api::{Invite, Invited};
 use adit_authority::{SealKey, TrustDomain, parse_leaf};
 use adit_store::Embedded;
 use base64::Engine as _;
@@ -30,6 +30,14 @@ async fn register(folder: &std::path::Path, renew_expired_s: u64) -> Register {
         renew_expired_s,
     };
     Register::new(store, acts, life, policy)
+}
+
+async fn invited(register: &Register, subaccount: &str, number: usize) -> Result<Invited, Trouble> {
+    let name = format!("a-{number}");
+    let id = NodeId::agent(subaccount, &name).unwrap();
+    let location = String::new();
+    let wish = Invite { name, location };
+    register.invite(&by(), &id, &wish).await
 }
 
 fn request() -> (KeyPair, String) {
@@ -99,14 +107,7 @@ async fn s08_a_certificate_that_has_ended_is_renewed_where_that_is_allowed_also_
 async fn invitations_here_max_may_be_open_and_one_more_may_not_and_others_are_not_kept_waiting() {
     let folder = tempfile::tempdir().unwrap();
     let register = register(folder.path(), 0).await;
-    let invite = async |subaccount: &str, number: usize| {
-        let name = format!("a-{number}");
-        let id = NodeId::agent(subaccount, &name).unwrap();
-        let location = String::new();
-        register
-            .invite(&by(), &id, &Invite { name, location })
-            .await
-    };
+    let invite = async |subaccount: &str, number| invited(&register, subaccount, number).await;
     for number in 0..INVITATIONS_HERE_MAX {
         invite("acme", number).await.unwrap();
     }
@@ -319,14 +320,7 @@ async fn r15_nothing_is_used_up_by_whoever_cannot_be_told_whom_to_trust() {
 async fn r15_invitations_that_only_a_newer_version_knows_count_as_open_where_they_belong() {
     let folder = tempfile::tempdir().unwrap();
     let register = register(folder.path(), 0).await;
-    let invite = async |subaccount: &str, number: usize| {
-        let name = format!("a-{number}");
-        let id = NodeId::agent(subaccount, &name).unwrap();
-        let location = String::new();
-        register
-            .invite(&by(), &id, &Invite { name, location })
-            .await
-    };
+    let invite = async |subaccount: &str, number| invited(&register, subaccount, number).await;
     invite("acme", 0).await.unwrap();
     let all = scan::all(&*register.store, &keys::invitations()).await;
     add_member(&*register.store, &all.unwrap()[0].key, "").await;
