@@ -83,15 +83,24 @@ impl Operator {
     }
 
     fn shown(&self, words: &[&str]) -> String {
-        let quoted = words.iter().map(|word| {
-            if word.contains(' ') {
-                format!("'{word}'")
-            } else {
-                (*word).to_owned()
-            }
-        });
-        let quoted: Vec<String> = quoted.collect();
+        let quoted: Vec<String> = words.iter().map(|word| quoted(word)).collect();
         format!("adit {}", quoted.join(" "))
+    }
+}
+
+/// This program as it was called, which works again in the same folder whether it is installed or not.
+pub(super) fn as_called() -> String {
+    match std::env::args_os().next() {
+        Some(word) => quoted(&word.to_string_lossy()),
+        None => "adit".to_owned(),
+    }
+}
+
+fn quoted(word: &str) -> String {
+    if word.contains(' ') {
+        format!("'{word}'")
+    } else {
+        word.to_owned()
     }
 }
 

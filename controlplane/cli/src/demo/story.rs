@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::backends::{Backends, GREETING};
 use super::caller::{self, HttpAnswer};
-use super::operator::{LOGIN, Operator};
+use super::operator::{LOGIN, Operator, as_called};
 use super::world::{
     AGENT, ALLOWED_URL, DENIED_URL, Endpoints, GATEWAY, SUBACCOUNT, TCP_HOST, TCP_PORT, World,
 };
@@ -175,6 +175,7 @@ impl<'w> Story<'w> {
         let token = self.world.path("token");
         let token = token.display();
         let agent = self.world.agent_admin();
+        let adit = as_called();
         let mut table = Table::new(["ENDPOINT", "ADDRESS"]);
         for (what, address) in [
             ("control plane", format!("https://{control}")),
@@ -193,12 +194,12 @@ impl<'w> Story<'w> {
              curl -x http://{http} --proxy-header \"Proxy-Authorization: Bearer $(cat {token})\" {ALLOWED_URL}\n  \
              curl -x http://{http} --proxy-header \"Proxy-Authorization: Bearer $(cat {token})\" -i {DENIED_URL}\n  \
              curl --socks5-hostname {socks5} --proxy-user \":$(cat {token})\" telnet://{TCP_HOST}:{TCP_PORT}\n  \
-             adit status --node {agent}\n  \
+             {adit} status --node {agent}\n  \
              export ADIT_CONFIG_DIR={login}\n  \
-             adit nodes list\n  \
-             adit explain --agent {AGENT} --subaccount {SUBACCOUNT} 'GET {DENIED_URL}'\n  \
-             adit rules apply {} --subaccount {SUBACCOUNT} --wait\n  \
-             adit acts list\n\n\
+             {adit} nodes list\n  \
+             {adit} explain --agent {AGENT} --subaccount {SUBACCOUNT} 'GET {DENIED_URL}'\n  \
+             {adit} rules apply {} --subaccount {SUBACCOUNT} --wait\n  \
+             {adit} acts list\n\n\
              Ctrl-C ends the demo.",
             self.world.path("rules.toml").display()
         ));
