@@ -173,6 +173,8 @@ pub fn document_of(issuer: &str) -> Result<Url, BadDiscovery> {
     if issuer.contains('?') {
         return bad("an issuer has no query");
     }
+    // By itself as well: what is appended must not become the host of an issuer that has none.
+    Url::parse(issuer)?;
     Url::parse(&format!(
         "{}/.well-known/openid-configuration",
         issuer.strip_suffix('/').unwrap_or(issuer)
@@ -343,6 +345,8 @@ mod tests {
             "adit-dev",
             "http://id.example",
             "https://id.example/?t=1",
+            "https://",
+            "https:///",
             "",
         ] {
             assert!(document_of(issuer).is_err(), "{issuer}");
