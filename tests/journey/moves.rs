@@ -48,6 +48,8 @@ on_both_drivers! {
             assert!(response.text().starts_with("GET /behind "), "{number}: {}", response.text());
         }
         assert!(moved(&world) >= 5.0, "{} of 40 connections were moved", moved(&world));
+        let requests = world.gateway.admin().metric("gateway_requests_total", &[]);
+        assert!((requests - 80.0).abs() < 0.5, "one that was moved is counted where it came from: {requests}");
     }
 
     fn opaque_conversations_are_moved_with_what_came_early(driver: Driver) {

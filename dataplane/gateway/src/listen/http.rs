@@ -173,7 +173,10 @@ impl Connection {
                 return Box::pin(self.refuse(shard, refusal, &asked, id, false)).await;
             }
         };
-        shard.counters.requests.increment(1);
+        // One that was moved here has its id, and was counted where it came from.
+        if self.id.is_none() {
+            shard.counters.requests.increment(1);
+        }
         // Taken out, so that the head can be looked at while the connection is used.
         let input = std::mem::take(&mut self.input);
         // A connection between two requests holds nothing of either.
