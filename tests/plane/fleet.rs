@@ -100,7 +100,8 @@ impl Fleet {
         let count = agents.len();
         let fleet = Self {
             door: gateway.door("http"),
-            token: keys.token("acme"),
+            // Longer than any test, of which one takes an hour.
+            token: keys.token_with(&["--subaccount", "acme", "--ttl", "2h"]),
             backend: Backend::saying(backend::ok("hello")),
             _keys: keys,
             plane,

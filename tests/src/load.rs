@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::http::{Connection, Response};
-use crate::wait::until;
 
 /// Clients at work until they are stopped.
 #[derive(Debug)]
@@ -78,13 +77,21 @@ impl Load {
     }
 
     /// Waits until `more` further requests went well: the load is under way (again).
+    ///
+    /// # Panics
+    /// With the last failure when they do not.
     pub fn flows(&self, more: usize) {
-        let before = self.fine();
-        until(
-            "requests under load go well",
-            Duration::from_secs(30),
-            || self.fine() >= before + more,
-        );
+        let (before, deadline) = (self.fine(), Instant::now() + FLOWS_WITHIN);
+        while self.fine() < before + more {
+            assert!(
+                Instant::now() < deadline,
+                "{} of {more} requests went well in {} s; the last failure: {:?}",
+                self.fine() - before,
+                FLOWS_WITHIN.as_secs(),
+                self.failures_since(self.started).pop()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Failures noticed at or after `since`.
@@ -154,8 +161,6 @@ fn ask(inner: &Inner, door: SocketAddr, request: &[u8], good: &dyn Fn(&Response)
             Err(error) => {
                 connection = None;
                 fail(inner, format!("{error}"));
-                // The machine is shared: a door that is shut is not hammered at.
-                std::thread::sleep(Duration::from_millis(5));
             }
         }
     }
@@ -208,4 +213,10 @@ fn fail(inner: &Inner, what: String) {
         at: Instant::now(),
         what,
     });
+    drop(failures);
+    // The machine is shared: a door that is shut is not hammered at.
+    std::thread::sleep(Duration::from_millis(5));
 }
+
+/// How long what is waited for under load may take.
+const FLOWS_WITHIN: Duration = Duration::from_secs(30);
