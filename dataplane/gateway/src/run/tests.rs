@@ -297,14 +297,16 @@ fn tunnels_end_when_their_agents_certificate_ends_or_is_revoked_and_others_go_on
 fn what_is_under_way_when_a_gateway_is_cut_is_recorded_and_who_is_slow_does_not_hold_it() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
-    let (settings, token) = with_requests(folder.path(), &authority, 1);
+    let (mut settings, token) = with_requests(folder.path(), &authority, 1);
+    // Whoever is waited for half a second longer than he should is late with his head.
+    settings.limits.head = limits::CUT_WAIT + Duration::from_millis(500);
     let gateway = Gateway::start(settings).unwrap();
     let roots = authority.roots();
-    // Half a head, for which there would be 10 s.
-    let mut slow = ask(&gateway, &token, "");
     on_a_shard(async {
         let link = dial(&gateway, &authority.credentials(AGENT, 1, 3600), &roots).await;
         up(&gateway).await;
+        // Half a head.
+        let mut slow = ask(&gateway, &token, "");
         let mut application = ask(&gateway, &token, "\r\n");
         let stream = link.accept().await.unwrap();
         let begun = clock::now();
@@ -316,13 +318,13 @@ fn what_is_under_way_when_a_gateway_is_cut_is_recorded_and_who_is_slow_does_not_
         assert_eq!(gateway.wait(), ExitCode::SUCCESS);
         assert!(clock::now() - begun >= limits::CUT_WAIT);
         drop(stream);
+        // Then he is told so, before the gateway ends.
+        let patience = Some(Duration::from_millis(100));
+        slow.set_read_timeout(patience).unwrap();
+        let mut told = String::new();
+        let _ = slow.read_to_string(&mut told);
+        assert_eq!(told, "");
     });
-    // Who is waited for until his head is late is told so, before the gateway ends.
-    slow.set_read_timeout(Some(Duration::from_millis(100)))
-        .unwrap();
-    let mut told = String::new();
-    let _ = slow.read_to_string(&mut told);
-    assert_eq!(told, "");
     let records = recorded(folder.path());
     let requests = records.iter().filter(|line| line["record"] == "request");
     let outcomes: Vec<_> = requests.map(|line| &line["outcome"]).collect();
