@@ -12,6 +12,8 @@ pub fn discovery(data: &[u8]) {
     if let Ok(url) = document_of(&issuer) {
         believed(&url);
         assert!(url.path().ends_with("/.well-known/openid-configuration"));
+        let issuer = Url::parse(&issuer).unwrap();
+        assert_eq!((issuer.host(), issuer.port()), (url.host(), url.port()));
     }
     if let Ok(url) = keys_of(document, &issuer) {
         believed(&url);
