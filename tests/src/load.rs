@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::http::{Connection, Response};
+use crate::wait::until_else;
 
 /// Clients at work until they are stopped.
 #[derive(Debug)]
@@ -81,17 +82,13 @@ impl Load {
     /// # Panics
     /// With the last failure when they do not.
     pub fn flows(&self, more: usize) {
-        let (before, deadline) = (self.fine(), Instant::now() + FLOWS_WITHIN);
-        while self.fine() < before + more {
-            assert!(
-                Instant::now() < deadline,
-                "{} of {more} requests went well in {} s; the last failure: {:?}",
-                self.fine() - before,
-                FLOWS_WITHIN.as_secs(),
-                self.failures_since(self.started).pop()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let before = self.fine();
+        let is_enough = || (self.fine() >= before + more).then_some(());
+        until_else(Duration::from_secs(30), is_enough, || {
+            let last = self.failures_since(self.started).pop();
+            let fine = self.fine() - before;
+            format!("{more} requests go well under load; {fine} did, the last failure: {last:?}")
+        });
     }
 
     /// Failures noticed at or after `since`.
@@ -217,6 +214,3 @@ fn fail(inner: &Inner, what: String) {
     // The machine is shared: a door that is shut is not hammered at.
     std::thread::sleep(Duration::from_millis(5));
 }
-
-/// How long what is waited for under load may take.
-const FLOWS_WITHIN: Duration = Duration::from_secs(30);

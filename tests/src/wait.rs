@@ -16,17 +16,27 @@ pub fn until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -
 ///
 /// # Panics
 /// With `what` when it does not within `limit`.
-pub fn until_some<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Option<T>) -> T {
+pub fn until_some<T>(what: &str, limit: Duration, attempt: impl FnMut() -> Option<T>) -> T {
+    until_else(limit, attempt, || what.to_owned())
+}
+
+/// Waits until `attempt` gives something; what was waited for is asked when it does not.
+///
+/// # Panics
+/// With what `what` says when it does not within `limit`.
+pub fn until_else<T>(
+    limit: Duration,
+    mut attempt: impl FnMut() -> Option<T>,
+    what: impl FnOnce() -> String,
+) -> T {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = attempt() {
             return found;
         }
-        assert!(
-            Instant::now() < deadline,
-            "waited {} s in vain: {what}",
-            limit.as_secs_f32()
-        );
+        if Instant::now() >= deadline {
+            panic!("waited {} s in vain: {}", limit.as_secs_f32(), what());
+        }
         // Between two questions, not instead of one.
         std::thread::sleep(ASK_EVERY);
     }
